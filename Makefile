@@ -1,0 +1,111 @@
+# The contract of this artifact:
+#   make reproduce   every table, figure and verdict into results/$(PRESET); what is there and current is kept
+#   make test        unit tests, then every notebook with its compared cells
+# PRESET=paper (default), quick or smoke; DEVICE=auto (default), cpu or cuda; JOBS=processes, by default one per core.
+
+PRESET ?= paper
+DEVICE ?= auto
+JOBS   ?=
+PYTHON ?= python3
+VENV   := .venv
+PY     := $(VENV)/bin/python
+OUT    := results/$(PRESET)
+SOURCES  := $(sort $(wildcard notebooks/*.ipynb))
+EXECUTED := $(SOURCES:notebooks/%=$(OUT)/notebooks/%)
+TRAINING := $(addprefix dndiv/,data.py init.py population.py experiment.py table.py)
+
+# nothing is registered or written outside the checkout
+export JUPYTER_PREFER_ENV_PATH := 1
+export JUPYTER_DATA_DIR    := $(CURDIR)/$(VENV)/share/jupyter
+export JUPYTER_CONFIG_DIR  := $(CURDIR)/$(VENV)/etc/jupyter
+export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/run
+export IPYTHONDIR          := $(CURDIR)/$(VENV)/etc/ipython
+export MPLCONFIGDIR        := $(CURDIR)/$(VENV)/etc/matplotlib
+ifneq ($(JOBS),)
+export DNDIV_JOBS := $(JOBS)
+endif
+
+.PHONY: reproduce artifact test setup lab check report reference refresh lock clean help
+.DELETE_ON_ERROR:
+
+ifeq ($(filter $(PRESET),paper quick smoke),)
+$(error unknown PRESET '$(PRESET)'; choose paper, quick or smoke)
+endif
+ifeq ($(filter $(DEVICE),auto cpu cuda),)
+$(error unknown DEVICE '$(DEVICE)'; choose auto, cpu or cuda)
+endif
+
+# where the embedded digits stood in: look whether the data sets can be had now
+ifneq ($(and $(filter reproduce artifact,$(or $(MAKECMDGOALS),reproduce)),$(wildcard $(OUT)/EMBEDDED_DIGITS)),)
+$(shell $(PY) -m dndiv data >/dev/null 2>&1 && rm -f $(OUT)/tables.stamp)
+endif
+
+reproduce: setup
+	@if $(MAKE) --no-print-directory -q artifact; then \
+	   echo "Nothing to do: $(OUT) is up to date ($(words $(SOURCES)) notebooks)."; \
+	 else \
+	   $(MAKE) --no-print-directory artifact && \
+	   echo "Done: tables, figures, executed notebooks and verdicts are in $(OUT)."; \
+	 fi
+
+artifact: $(EXECUTED) $(OUT)/claims.json
+
+$(OUT)/tables.stamp: $(TRAINING)
+	@$(PY) -m dndiv run --preset $(PRESET) --device $(DEVICE)
+	@touch $@
+
+# the modules that a notebook imports are in the .d file that its execution leaves
+$(OUT)/notebooks/%.ipynb: notebooks/%.ipynb $(OUT)/tables.stamp
+	@$(PY) -m dndiv notebook $< --preset $(PRESET) --device $(DEVICE)
+-include $(wildcard $(OUT)/notebooks/*.d)
+
+$(OUT)/claims.json: $(OUT)/tables.stamp claims.yml dndiv/claims.py dndiv/stats.py
+	@$(PY) -m dndiv check --preset $(PRESET)
+
+test: setup
+	$(PY) -m pytest tests
+	$(PY) -m pytest --nbval-lax --nbval-current-env notebooks
+
+setup: $(VENV)/ready
+
+$(VENV)/ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Installing the pinned environment into $(VENV): about 6 GB, some minutes."
+	@date +%s > $(VENV).started
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --progress-bar off --require-hashes -r requirements.lock
+	$(PY) -m pip install --quiet --progress-bar off --no-deps --no-build-isolation -e .
+	@echo "$$(( $$(date +%s) - $$(cat $(VENV).started) )) seconds" > $@ && rm -f $(VENV).started
+
+lab: setup
+	$(VENV)/bin/jupyter lab notebooks
+
+# the verdicts of a finished run; fails where a decided one is not what claims.yml registers
+check: setup
+	@$(PY) -m dndiv check --preset $(PRESET) --strict
+
+# README's generated parts, from the committed reference results
+report: setup
+	$(PY) -m dndiv report
+
+# the finished paper run becomes the committed reference
+reference: setup
+	$(PY) -m dndiv report --promote
+
+# execute the notebook sources and store the outputs of their compared cells
+refresh: setup
+	$(PY) -m dndiv refresh $(SOURCES)
+
+# pins stay where they satisfy pyproject.toml; UPGRADE=--upgrade takes the newest
+lock: setup
+	$(PY) -m pip install --quiet uv
+	$(PY) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) -o requirements.lock pyproject.toml
+
+clean:
+	find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +
+
+help:
+	@sed -n '2,4p' Makefile
+	@echo "# also: setup, lab, check, report, reference, refresh, lock, clean"

@@ -1,0 +1,159 @@
+"""Verdicts: from the registered claims (claims.yml) and the tables alone."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import yaml
+
+from dndiv import stats
+from dndiv import table as tables
+
+FILE = tables.ROOT / "claims.yml"
+KEYS = {"sentence", "published", "notebook", "table", "rule", "treated", "baseline", "control", "margin", "expected"}
+VERDICTS = ("reproduced", "reproduced in part", "not reproduced", "undecided", "not tested")
+NOT_TESTED = VERDICTS[-1]
+
+
+def load(path: Path = FILE) -> dict[str, dict]:
+    """The registered claims by id, checked: an unknown key or rule is refused."""
+    claims = yaml.safe_load(path.read_text("utf8"))
+    for name, claim in claims.items():
+        if unknown := set(claim) - KEYS:
+            raise ValueError(f"{path.name}: claim {name!r} has unknown keys {sorted(unknown)}; valid: {sorted(KEYS)}")
+        if "sentence" not in claim:
+            raise ValueError(f"{path.name}: claim {name!r} has no sentence")
+        if "table" in claim and claim.get("rule") not in RULES:
+            raise ValueError(f"{path.name}: claim {name!r} has rule {claim.get('rule')!r}; valid: {', '.join(RULES)}")
+    return claims
+
+
+def evaluate(read: Callable[[str], pd.DataFrame], claims: dict[str, dict] | None = None) -> list[dict]:
+    """One result per claim and setting: {claim, setting, published, estimate, low, high, n, p, verdict, expected, …}.
+
+    read: gives the table of an experiment. A claim without an experiment is "not tested".
+    """
+    results = []
+    for name, claim in (claims or load()).items():
+        common = {"claim": name, "sentence": claim["sentence"], "published": claim.get("published"),
+                  "notebook": claim.get("notebook")}
+        if "table" not in claim:
+            results.append(common | {"setting": "", "verdict": NOT_TESTED, "reason": "no experiment yet"})
+            continue
+        for found in RULES[claim["rule"]](read(claim["table"]), claim):
+            expected = (claim.get("expected") or {}).get(found["setting"])
+            results.append(common | found | {"expected": expected})
+    return results
+
+
+def _early_accuracy(table: pd.DataFrame, claim: dict) -> list[dict]:
+    treated, values = claim["treated"], stats.early_accuracy(table)
+    whole, alone = (stats.effects(values, [(treated, claim[other])]) for other in ("baseline", "control"))
+    results = []
+    for row, control in zip(whole.itertuples(), alone.itertuples()):
+        verdict, reason = stats.verdict(row.low, row.high, claim.get("published")), ""
+        if row.data not in tables.ARCHIVED:  # the stand-in can never decide a claim about MNIST or Fashion-MNIST
+            verdict, reason = NOT_TESTED, "embedded digits"
+        results.append({"setting": f"{tables.TITLES[row.data]}, {row.setting}, {tables.OPTIMIZERS[row.optimizer]}",
+                        **_numbers(row), "alone": _numbers(control), "verdict": verdict, "reason": reason})
+    return results
+
+
+def _numbers(row) -> dict:
+    return {name: getattr(row, name) for name in ("estimate", "low", "high", "n", "p", "p_holm")}
+
+
+def _directions(table: pd.DataFrame, claim: dict) -> list[dict]:
+    """Per setting, over its hidden layers: similarity must fall, and similarity across draws stay, within a margin."""
+    mean = table.groupby(["data", "setting", "optimizer", "seed", "arm", "measure"], sort=False).value.mean().unstack("arm")
+    pair = [(claim["treated"], claim["baseline"])]
+    within, across = (stats.effects(mean.xs(measure, level="measure"), pair) for measure in ("similarity", "across"))
+    results = []
+    for w, a in zip(within.itertuples(), across.itertuples()):
+        decorrelated = stats.verdict(-w.high, -w.low, None)
+        margin = claim["margin"]
+        if -margin < a.low and a.high < margin:
+            verdict = decorrelated
+        else:  # draws have become alike, or different, or there are too few to say
+            verdict = "not reproduced" if a.low > margin or a.high < -margin else "undecided"
+        results.append({"setting": w.setting, **_numbers(w), "verdict": verdict,
+                        "reason": f"similarity across draws {_percent(a.estimate)} [{_percent(a.low)}, {_percent(a.high)}]"})
+    return results
+
+
+RULES = {"early_accuracy": _early_accuracy, "directions": _directions}
+
+
+def differences(results: list[dict]) -> list[dict]:
+    """The results whose decided verdict is not the registered one."""
+    return [r for r in results if r.get("expected") and r["verdict"] not in (r["expected"], NOT_TESTED)]
+
+
+def write(results: list[dict], path: Path) -> None:
+    """claims.json: the results as a list, with null where there is no number."""
+    def clean(value):
+        if isinstance(value, dict):
+            return {k: clean(v) for k, v in value.items()}
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    text = json.dumps([clean(r) for r in results], indent=1, ensure_ascii=False) + "\n"
+    tables.atomically(path, lambda part: part.write_text(text, "utf8"))
+
+
+def headline(results: list[dict], claim: str) -> str:
+    """How many of how many settings reproduce a claim, in words, from the results alone."""
+    verdicts = [r["verdict"] for r in results if r["claim"] == claim]
+    counted = ", ".join(f"{v} in {verdicts.count(v)}" for v in VERDICTS if v in verdicts)
+    return f"`{claim}`, {len(verdicts)} setting{'s' * (len(verdicts) > 1)}: {counted}"
+
+
+def summary(results: list[dict]) -> str:
+    """The verdict on the 40 % in words, made from the results alone (Markdown)."""
+    early = [r for r in results if r["claim"] == "early-40"]
+    lines = [f"**The {early[0]['published']:.0%} during the first 5 epochs:** {headline(results, 'early-40')}."]
+    if held := [f"{r['setting']} ({_measured(r)})" for r in early if r["verdict"] == "reproduced"]:
+        lines.append(f"Reproduced, as a method: {'; '.join(held)}.")
+    up = [r for r in early if r["alone"]["low"] is not None and r["alone"]["low"] > 0]
+    most = max(early, key=lambda r: r["alone"]["estimate"])
+    lines.append(f"**Decorrelation alone** (same draw, norms and biases) changes early accuracy by at most "
+                 f"{_percent(most['alone']['estimate'])} ({most['setting']}: {_measured(most['alone'])}); its interval "
+                 f"lies above zero in {len(up)} of {len(early)} settings.")
+    return " ".join(lines)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or not math.isfinite(value) else f"{100 * value:+.1f} %"
+
+
+def _measured(numbers: dict) -> str:
+    if numbers.get("estimate") is None:
+        return "–"
+    return f"{_percent(numbers['estimate'])} [{_percent(numbers['low'])}, {_percent(numbers['high'])}]"
+
+
+HEADER = ("claim", "setting", "published", "measured [95 % interval]", "n", "decorrelation alone", "verdict", "notebook")
+
+
+def rows(results: list[dict]) -> list[tuple[str, ...]]:
+    """The results as text, in the columns of ``HEADER``."""
+    lines = []
+    for r in results:
+        verdict = r["verdict"] + (f" ({r['reason']})" if r["verdict"] == NOT_TESTED and r.get("reason") else "")
+        lines.append((r["claim"], r["setting"] or "–", f"about {_percent(r['published'])}" if r["published"] else "–",
+                      _measured(r), str(r.get("n", "–")), _measured(r.get("alone", {})), verdict, r["notebook"] or "–"))
+    return lines
+
+
+def as_text(results: list[dict]) -> str:
+    """A table with fixed columns, for a terminal."""
+    lines = [HEADER, *rows(results)]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(HEADER))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines)
+
+
+def as_markdown(results: list[dict]) -> str:
+    """The same table for README and notebooks."""
+    lines = [HEADER, ("---",) * len(HEADER), *rows(results)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

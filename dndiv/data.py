@@ -1,0 +1,191 @@
+"""Data sets as in-memory tensors: MNIST and Fashion-MNIST, and the digits that every machine has.
+
+MNIST and Fashion-MNIST come through torchvision's own classes, archive names and MD5 sums. An archive is
+looked for, in this order, in ``DNDIV_DATA`` (where they are kept; by default ``data/`` of the checkout), then
+in ``DNDIV_DATA_SOURCE`` (a folder or URL that holds ``MNIST/raw/*.gz`` or ``MNIST/*.gz``), and, where no source
+is set, at torchvision's mirrors. Without a network, scikit-learn's embedded digits stand in and say so.
+
+An image is flattened, and scaled by the scalar mean and standard deviation of the training set.
+"""
+
+import gzip
+import hashlib
+import http.client
+import os
+import shutil
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from dndiv.table import ARCHIVED, ROOT, TITLES, atomically
+
+NAMES = tuple(TITLES)
+TIMEOUT = 20  # seconds that a mirror may stay silent
+
+
+class DataError(RuntimeError):
+    """An archive is corrupt, or is not where the user's setting says; the message says which and what to do."""
+
+
+class DataUnavailable(DataError):
+    """No archive here, no source set, and no mirror can be reached."""
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A data set in memory.
+
+    x_train, x_test: float32 [images, pixels], scaled; y_train, y_test: int64 [images].
+    shape: (height, width) of an image; mean, std: the scaling; checksum: SHA-256 of the raw images and labels.
+    """
+
+    name: str
+    x_train: Tensor
+    y_train: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    shape: tuple[int, int]
+    classes: tuple[str, ...]
+    mean: float
+    std: float
+    checksum: str
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.name]
+
+    def to(self, device: str | torch.device) -> "Dataset":
+        moved = {k: getattr(self, k).to(device) for k in ("x_train", "y_train", "x_test", "y_test")}
+        return Dataset(**(self.__dict__ | moved))
+
+
+def folder() -> Path:
+    """Where archives are kept: ``DNDIV_DATA``, or ``data/`` of the checkout."""
+    return Path(os.environ.get("DNDIV_DATA") or ROOT / "data").expanduser()
+
+
+@lru_cache(maxsize=2)  # a worker trains several units on the same data
+def load(name: str) -> Dataset:
+    """The data set ``name`` (see ``NAMES``), fetched if need be.
+
+    Raises ValueError for an unknown name, DataUnavailable where the archives cannot be had, DataError where
+    one is corrupt or not where ``DNDIV_DATA_SOURCE`` says.
+    """
+    if name not in NAMES:
+        raise ValueError(f"unknown data set {name!r}; choose one of {', '.join(NAMES)}")
+    train, test, classes = _digits() if name == "Digits" else _archived(name)
+    (x_train, y_train), (x_test, y_test) = train, test
+    digest = hashlib.sha256()
+    for tensor in (x_train, y_train, x_test, y_test):
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
+    mean, std = x_train.double().mean().item(), x_train.double().std(correction=0).item()
+    scaled = [x.flatten(1).float().sub_(mean).div_(std) for x in (x_train, x_test)]
+    return Dataset(name, scaled[0], y_train.long(), scaled[1], y_test.long(), tuple(x_train.shape[1:]),
+                   tuple(classes), mean, std, digest.hexdigest())
+
+
+def resolve(names: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """The data sets that can be had in place of ``names``, and a notice (empty if all could be had).
+
+    Fetches what is missing. A data set that is unavailable is replaced by the embedded digits, once; a corrupt
+    archive is an error.
+    """
+    had, reasons = [], []
+    for name in names:
+        try:
+            if name in ARCHIVED:
+                fetch(name)
+        except DataUnavailable as error:
+            reasons.append(str(error))
+            name = "Digits"
+        if name not in had:
+            had.append(name)
+    if not reasons:
+        return tuple(had), ""
+    return tuple(had), ("EMBEDDED DIGITS IN USE: " + "; ".join(reasons) + ". The embedded digits stand in; claims "
+                        "about these data sets are not tested. Remedy: set DNDIV_DATA_SOURCE to a folder or URL "
+                        "with the archives, or connect to a network, and run again.")
+
+
+def fetch(name: str) -> list[Path]:
+    """The verified archives of ``name`` in ``folder()``, copied or downloaded if they are not there."""
+    dataset = _torchvision_class(name)
+    raw = folder() / name / "raw"
+    archives = []
+    for filename, md5 in dataset.resources:
+        archive = raw / filename
+        if archive.exists():
+            _verify(archive, md5, f"delete {archive}, it is then fetched again")
+        else:
+            _obtain(dataset, name, filename, md5, archive)
+        archives.append(archive)
+    return archives
+
+
+def _torchvision_class(name):
+    from torchvision import datasets  # slow to import, and not needed for the digits
+
+    return getattr(datasets, name)
+
+
+def _obtain(dataset, name, filename, md5, archive):
+    source = os.environ.get("DNDIV_DATA_SOURCE")
+    if source and "://" not in source:
+        places = [Path(source).expanduser() / name / "raw" / filename, Path(source).expanduser() / name / filename]
+    elif source:
+        places = [f"{source.rstrip('/')}/{name}/raw/{filename}", f"{source.rstrip('/')}/{name}/{filename}"]
+    else:
+        places = [mirror.rstrip("/") + "/" + filename for mirror in dataset.mirrors]
+    failures = []
+    for place in places:
+        def save(part):
+            if isinstance(place, Path):
+                shutil.copyfile(place, part)
+            else:
+                with urllib.request.urlopen(place, timeout=TIMEOUT) as reply, open(part, "wb") as out:
+                    shutil.copyfileobj(reply, out)
+            _verify(part, md5, f"replace {place} by the published archive", said=place)
+
+        try:
+            return atomically(archive, save)  # in place only when verified
+        except (OSError, http.client.HTTPException) as error:  # URLError and time-outs are OSErrors
+            failures.append(f"{place} ({error.__class__.__name__}: {getattr(error, 'strerror', None) or error})")
+    tried = "; ".join(failures)
+    if source:
+        raise DataError(f"{name}: {filename} is not in DNDIV_DATA_SOURCE={source}: tried {tried}. "
+                        f"Expected MD5 {md5}. Correct the setting, or unset it to download from the mirrors.")
+    raise DataUnavailable(f"{name} cannot be downloaded: {filename}, tried {tried}")
+
+
+def _verify(path: Path, md5: str, remedy: str, said=None):
+    found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+    if found != md5:
+        raise DataError(f"{said or path} is corrupt or truncated: expected MD5 {md5}, found {found} "
+                        f"({path.stat().st_size:,} bytes). Remedy: {remedy}.")
+
+
+def _archived(name):
+    for archive in fetch(name):
+        # torchvision reads the unpacked files without a check, so they are held against the verified archive
+        unpacked, content = archive.with_suffix(""), gzip.decompress(archive.read_bytes())
+        if not unpacked.exists() or unpacked.read_bytes() != content:
+            atomically(unpacked, lambda part: part.write_bytes(content))
+    train, test = (_torchvision_class(name)(folder(), train=flag) for flag in (True, False))
+    return (train.data, train.targets), (test.data, test.targets), train.classes
+
+
+def _digits():
+    """scikit-learn's 1,797 images of 8×8, in a fixed stratified split of 1,437 and 360."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    bunch = load_digits()
+    parts = train_test_split(torch.from_numpy(bunch.images).float(), torch.from_numpy(bunch.target).long(),
+                             test_size=360, stratify=bunch.target, random_state=0)
+    x_train, x_test, y_train, y_test = parts
+    return (x_train, y_train), (x_test, y_test), [str(c) for c in bunch.target_names]

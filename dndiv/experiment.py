@@ -1,0 +1,285 @@
+"""What to train, and the tables that come of it.
+
+A study is a frozen specification; it falls into units, blocks of seeds that are computed independently and single-
+threaded, so that a table does not depend on how many processes made it. A unit's rows are kept on disk under the
+hash of its specification, its data's checksum and the code that computes it (comments and docstrings excepted): a
+killed run goes on where it stopped, and nothing is computed twice. What a table holds is said in ``table.py``.
+"""
+
+import ast
+import hashlib
+import inspect
+import json
+import os
+import resource
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+import joblib
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from dndiv import data, init, population, provenance
+from dndiv import table as tables
+from dndiv.population import Optimizer
+from dndiv.table import ARCHIVED, COLUMNS, PIXELS, REFERENCE, RESULTS, SETTINGS, atomically
+
+OPTIMIZERS = {"sgd": Optimizer("sgd", lr=0.01), "adam": Optimizer("adam", lr=0.001)}
+EPOCHS = 5                 # the paper's "first 5 epochs"
+BATCH = {"MNIST": 64, "FashionMNIST": 64, "Digits": 8}  # digits: 180 steps an epoch instead of 22
+INIT_BATCH = 1024          # training images that data-aware initializations look at
+SEEDS_PER_UNIT = 5         # weights, gradients and moments of 5 seeds × 13 arms fit the cache
+PARTNER = 1_000_000        # seed + PARTNER is the second, independent draw that a draw is compared with
+
+EARLY_ARMS = (*init.LADDER, "simplex", "simplex_standardized", "simplex_alive",
+              "default_decorrelated", "default_simplex", "default_gram")
+BASELINE_ARMS = tuple(f"{name}{twin}" for name in init.OTHERS for twin in ("", "_decorrelated"))
+DIRECTION_ARMS = ("default", "default_decorrelated", "default_simplex", "default_gram", "he", "he_decorrelated")
+
+
+@dataclass(frozen=True)
+class Training:
+    """Networks of several arms, trained from the same seeds: test accuracy and cross-entropy after every epoch."""
+
+    data: str
+    setting: str
+    optimizer: str
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    epochs: int = EPOCHS
+
+    def __post_init__(self):
+        _choose("data set", self.data, data.NAMES)
+        _choose("setting", self.setting, SETTINGS)
+        _choose("optimizer", self.optimizer, OPTIMIZERS)
+        _check(self.arms, self.seeds)
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1, not {self.epochs}")
+
+    def parameters(self) -> dict:
+        """What the names stand for; part of the key under which the rows are kept."""
+        return {"hidden": SETTINGS[self.setting], "optimizer": asdict(OPTIMIZERS[self.optimizer]),
+                "batch": BATCH[self.data], "init_batch": INIT_BATCH, "data": data.load(self.data).checksum}
+
+    def rows(self, device: str) -> list[tuple]:
+        dataset = data.load(self.data)
+        sizes = (dataset.x_train.shape[1], *SETTINGS[self.setting], len(dataset.classes))
+        networks = []
+        for seed in self.seeds:
+            first = next(population.orders([seed], len(dataset.x_train)))[0, :INIT_BATCH]  # the first images seen
+            inputs = dataset.x_train[first]
+            networks.append([init.initialize_(population.network(sizes), arm, inputs, population.draw_generator(seed))
+                             for arm in self.arms])
+        trained = population.Population(networks, OPTIMIZERS[self.optimizer], device=device)
+        here = dataset.to(device)
+        rows = []
+        batch = BATCH[self.data]
+        for step in population.train(trained, here.x_train, here.y_train, self.seeds, batch, self.epochs):
+            epoch = step // population.steps_per_epoch(len(here.x_train), batch)
+            accuracy, loss = trained.evaluate(here.x_test, here.y_test)
+            for measure, values in (("accuracy", accuracy), ("loss", loss)):
+                rows += [(self.data, self.setting, self.optimizer, arm, seed, "", epoch, measure, value)
+                         for seed, line in zip(self.seeds, values.tolist()) for arm, value in zip(self.arms, line)]
+        return rows
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Weights as they are drawn, without training: how similar the rows of a layer are, within and across draws.
+
+    Per hidden layer, over its units: ``similarity``, the mean |cosine| of the pairs of its rows; ``max_similarity``;
+    ``cosine``, their signed mean; ``across``, the mean |cosine| of each row with the same row of an independent
+    draw; and, per unit, ``row_cosine``, that cosine itself for the layer's first row (its law is known where
+    directions are isotropic and draws independent).
+    """
+
+    setting: str
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+    def __post_init__(self):
+        _choose("setting", self.setting, SETTINGS)
+        _check(self.arms, self.seeds)
+
+    def parameters(self) -> dict:
+        return {"hidden": SETTINGS[self.setting], "pixels": PIXELS}
+
+    def rows(self, device: str) -> list[tuple]:
+        sizes = (PIXELS, *SETTINGS[self.setting])  # hidden layers alone
+        rows = []
+        for seed in self.seeds:
+            for arm in self.arms:
+                pair = [init.initialize_(population.network(sizes), arm, None, population.draw_generator(s))
+                        for s in (seed, seed + PARTNER)]
+                for layer, (w, other) in enumerate(zip(*map(init.weights, pair)), 1):
+                    w, other = (torch.nn.functional.normalize(x.double(), dim=1) for x in (w, other))
+                    i, j = torch.triu_indices(len(w), len(w), offset=1)
+                    within, across = (w @ w.T)[i, j], (w * other).sum(1)
+                    values = {"similarity": within.abs().mean(), "max_similarity": within.abs().max(),
+                              "cosine": within.mean(), "across": across.abs().mean(), "row_cosine": across[0]}
+                    rows += [("none", self.setting, "none", arm, seed, layer, 0, measure, value.item())
+                             for measure, value in values.items()]
+        return rows
+
+
+def _choose(what, value, valid):
+    if value not in valid:
+        raise ValueError(f"unknown {what} {value!r}; choose one of {', '.join(valid)}")
+
+
+def _check(arms, seeds):
+    for arm in arms:
+        _choose("arm", arm, init.ARMS)
+    if not arms or len(set(arms)) < len(arms):
+        raise ValueError(f"arms must be one or more different names, not {arms}")
+    if not seeds or min(seeds) < 0 or max(seeds) >= PARTNER or len(set(seeds)) < len(seeds):
+        raise ValueError(f"seeds must be one or more different integers from 0 to {PARTNER - 1}, not {seeds}")
+
+
+Unit = Training | Directions
+
+
+# ------------------------------------------------------------------------------------------ presets and experiments
+@dataclass(frozen=True)
+class Preset:
+    data: tuple[str, ...]
+    seeds: int            # of the arms that decide claims
+    baseline_seeds: int   # of the other initializations
+    direction_seeds: int  # of drawn, untrained weights
+
+
+PRESETS = {
+    "smoke": Preset(("Digits",), seeds=3, baseline_seeds=3, direction_seeds=20),
+    "quick": Preset(ARCHIVED, seeds=5, baseline_seeds=2, direction_seeds=200),
+    "paper": Preset(ARCHIVED, seeds=30, baseline_seeds=10, direction_seeds=200),
+}
+
+
+def _trained(arms: tuple[str, ...], seeds: int, names: Sequence[str]) -> list[Unit]:
+    return [Training(name, setting, optimizer, arms, block) for name in names for setting in SETTINGS
+            for optimizer in OPTIMIZERS for block in _blocks(seeds)]
+
+
+def _blocks(seeds: int, size: int = SEEDS_PER_UNIT) -> list[tuple[int, ...]]:
+    return [tuple(range(start, min(start + size, seeds))) for start in range(0, seeds, size)]
+
+
+EXPERIMENTS = {
+    "directions": lambda preset, names: [Directions(setting, DIRECTION_ARMS, block) for setting in SETTINGS
+                                         for block in _blocks(preset.direction_seeds, 25)],
+    "early": lambda preset, names: _trained(EARLY_ARMS, preset.seeds, names),
+    "baselines": lambda preset, names: _trained(BASELINE_ARMS, preset.baseline_seeds, names),
+}
+
+
+def units(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:
+    """The units of an experiment, on the data sets ``names``."""
+    _choose("experiment", experiment, EXPERIMENTS)
+    _choose("preset", preset, PRESETS)
+    return EXPERIMENTS[experiment](PRESETS[preset], names)
+
+
+# -------------------------------------------------------------------------------------------------------- the tables
+def table(experiment: str, preset: str, device: str = "auto", jobs: int | None = None) -> pd.DataFrame:
+    """The table of an experiment, computed where it is not on disk yet.
+
+    Args:
+        experiment: a name in ``EXPERIMENTS``. preset: a name in ``PRESETS``, or "reference".
+        device: "auto", "cpu" or "cuda". jobs: processes; by default ``DNDIV_JOBS``, or one per core.
+    """
+    _choose("experiment", experiment, EXPERIMENTS)
+    _choose("preset", preset, (*PRESETS, REFERENCE))
+    if preset == REFERENCE:
+        return tables.read(experiment, preset)
+    device, jobs = choose_device(device), _jobs(jobs)
+    names, notice = data.resolve(PRESETS[preset].data)
+    if notice:
+        warnings.warn(notice, stacklevel=2)
+    if todo := missing(experiment, preset, names):
+        _compute(experiment, todo, device, jobs)
+    return pd.concat([tables.load(_path(unit)) for unit in units(experiment, preset, names)], ignore_index=True)
+
+
+def missing(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:
+    """The units of an experiment that are not on disk."""
+    return [unit for unit in units(experiment, preset, names) if not _path(unit).exists()]
+
+
+def cost(experiment: str, preset: str, names: Sequence[str]) -> dict:
+    """What the units of an experiment on disk took: their number, seconds of all together, memory of the largest."""
+    facts = [json.loads(_path(unit).with_suffix(".json").read_text()) for unit in units(experiment, preset, names)]
+    return {"units": len(facts), "unit_seconds": round(sum(f["seconds"] for f in facts), 1),
+            "peak_memory_mib": max(f["peak_memory_mib"] for f in facts)}
+
+
+def _path(unit: Unit) -> Path:
+    key = {"kind": type(unit).__name__, "unit": asdict(unit), "parameters": unit.parameters(), "code": _code(type(unit))}
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
+    return RESULTS / "cache" / f"{digest[:32]}.csv"
+
+
+@cache
+def _code(kind: type) -> str:
+    """The hash of the code that computes a unit, comments and docstrings excepted."""
+    sources = [Path(module.__file__).read_text("utf8") for module in (data, init, population)]
+    return hashlib.sha256("\n".join(map(stripped, [*sources, inspect.getsource(kind)])).encode()).hexdigest()
+
+
+def stripped(source: str) -> str:
+    """Python source without comments, docstrings and layout."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) \
+                and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def _compute(experiment, todo, device, jobs):
+    jobs = 1 if device == "cuda" else min(jobs, len(todo))  # one process keeps a GPU busy
+    print(f"{experiment}: computing {len(todo)} units on {device}, {jobs} at a time", file=sys.stderr, flush=True)
+    started = time.perf_counter()
+    results = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
+        joblib.delayed(_run)(unit, device) for unit in todo)
+    for unit, frame, facts in tqdm(results, total=len(todo), desc=experiment, unit="unit", disable=None):
+        path = _path(unit)  # its rows last: a unit with rows is whole
+        atomically(path.with_suffix(".json"), lambda part: part.write_text(json.dumps(facts, indent=1)))
+        atomically(path, lambda part: frame.to_csv(part, index=False))
+    print(f"{experiment}: done in {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+def _run(unit: Unit, device: str) -> tuple[Unit, pd.DataFrame, dict]:
+    """One unit, on one thread whatever the machine has: sums are then always made in the same order."""
+    threads, started = torch.get_num_threads(), time.perf_counter()
+    torch.set_num_threads(1)
+    try:
+        frame = pd.DataFrame(unit.rows(device), columns=COLUMNS)
+    finally:
+        torch.set_num_threads(threads)
+    facts = {"unit": repr(unit), "seconds": time.perf_counter() - started, "device": device,
+             "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+             "versions": provenance.versions()}
+    return unit, frame, facts
+
+
+def choose_device(name: str) -> str:
+    """"cpu" or "cuda" for "auto", "cpu" or "cuda"; ValueError where it cannot be had."""
+    _choose("device", name, ("auto", "cpu", "cuda"))
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda' was asked for, but PyTorch sees no GPU here; choose auto or cpu")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def _jobs(asked: int | None) -> int:
+    text = str(asked) if asked is not None else os.environ.get("DNDIV_JOBS", "")
+    if not text:
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"jobs (JOBS, DNDIV_JOBS) must be a whole number from 1, not {text!r}")
+    return int(text)

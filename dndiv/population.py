@@ -1,0 +1,286 @@
+"""Many small networks trained at once, as stacked tensors.
+
+A population is a grid of S seeds × A arms of multilayer perceptrons of one architecture. Layer l of all of them is
+one tensor [S, A, out, in], so that a training step is a handful of batched products. The arms of a seed see the
+same mini-batch: their first layer, where nearly all of the arithmetic is, is one product per seed.
+
+What makes it fast, as measured on two CPU cores (batch 64, 784–16–10, 5 seeds × 12 arms): the backward pass is
+written by hand (autograd costs half again as much); for SGD the gradient's product is accumulated right into the
+weights; Adam is one fused update of a flat buffer that all parameters are views of; mini-batches are gathered into
+a buffer that is kept; activations are [units, batch], so that no layer needs a transposed copy. Small products do
+not gain from threads: run single-threaded populations of a few seeds side by side.
+
+A network learns the same, up to rounding, whatever else is in its population: nothing couples members, and one
+that diverges fills only its own slices with non-finite numbers.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": nn.LeakyReLU,  # slope 0.01
+    "tanh": nn.Tanh,
+}
+# Each activation's gradient, from the gradient of its output and the output itself.
+_BACKWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "relu": lambda grad, h: torch.ops.aten.threshold_backward(grad, h, 0),
+    "leaky_relu": lambda grad, h: torch.ops.aten.leaky_relu_backward(grad, h, 0.01, True),
+    "tanh": torch.ops.aten.tanh_backward,
+}
+_FORWARD = {"relu": torch.relu_, "leaky_relu": F.leaky_relu_, "tanh": torch.tanh_}
+EVALUATION_BLOCK = 1000  # inputs evaluated at once: large products that still fit the cache
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """SGD (with momentum) or Adam, with the update of ``torch.optim.SGD`` and ``torch.optim.Adam``."""
+
+    name: str  # "sgd" or "adam"
+    lr: float
+    momentum: float = 0.0  # of SGD
+    betas: tuple[float, float] = (0.9, 0.999)  # of Adam
+    eps: float = 1e-8  # of Adam
+
+    def __post_init__(self):
+        if self.name not in ("sgd", "adam"):
+            raise ValueError(f"unknown optimizer {self.name!r}; choose sgd or adam")
+        if not 0 < self.lr < float("inf"):
+            raise ValueError(f"the learning rate must be positive, not {self.lr}")
+        if not 0 <= self.momentum < 1 or (self.momentum and self.name == "adam"):
+            raise ValueError(f"momentum is SGD's, in [0, 1), not {self.momentum} with {self.name}")
+
+
+def network(sizes: Sequence[int], activation: str = "relu") -> nn.Sequential:
+    """A plain multilayer perceptron: Linear layers of the given sizes with the activation between them."""
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}")
+    if len(sizes) < 2 or min(sizes) < 1:
+        raise ValueError(f"a network needs two or more positive layer sizes, not {tuple(sizes)}")
+    layers: list[nn.Module] = []
+    for inputs, outputs in zip(sizes, sizes[1:]):
+        layers += [nn.Linear(inputs, outputs), ACTIVATIONS[activation]()]
+    return nn.Sequential(*layers[:-1])
+
+
+# A technique sees the population in the middle of a step, and may add to gradients or act after the update.
+# penalty(weights, hidden) -> [S, A]: differentiable in weights[l] [S, A, out, in] and hidden[l] [S, A, units, batch].
+# after_step(population): changes population.weights in place.
+Penalty = Callable[[list[Tensor], list[Tensor]], Tensor]
+AfterStep = Callable[["Population"], None]
+
+
+class Population:
+    """S × A networks that train together.
+
+    Args:
+        networks: S lists (one per seed) of A networks (one per arm), as made by ``network``, of equal sizes.
+            Their weights are copied, and their dtype is the population's.
+        optimizer: of all of them.
+        activation: the name of the activation that the networks have.
+        device: where to train.
+        penalty, after_step: techniques, see above; without one, the step takes the fast path.
+
+    ``weights[l]`` is [S, A, out, in] and ``biases[l]`` [S, A, out], views of one flat buffer of parameters.
+    """
+
+    def __init__(self, networks: Sequence[Sequence[nn.Sequential]], optimizer: Optimizer, activation: str = "relu",
+                 device: str | torch.device = "cpu", penalty: Penalty | None = None,
+                 after_step: AfterStep | None = None):
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}")
+        self.seeds, self.arms = len(networks), len(networks[0])
+        layers = [[[m for m in net if isinstance(m, nn.Linear)] for net in row] for row in networks]
+        self.sizes = (layers[0][0][0].in_features, *(m.out_features for m in layers[0][0]))
+        for row in layers:
+            sizes = [(net[0].in_features, *(m.out_features for m in net)) for net in row]
+            if len(row) != self.arms or set(sizes) != {self.sizes}:
+                raise ValueError(f"all networks of a population have the same sizes, here {self.sizes}, "
+                                 f"and all seeds the same number of arms, here {self.arms}; got {sizes}")
+        self.optimizer, self.activation, self.device = optimizer, activation, torch.device(device)
+        self.penalty, self.after_step = penalty, after_step
+        self.steps = 0
+        members = self.seeds * self.arms
+        self._flat = torch.zeros(members * sum(o * i + o for i, o in zip(self.sizes, self.sizes[1:])), device=device,
+                                 dtype=layers[0][0][0].weight.dtype)
+        self.weights, self.biases = self._views(self._flat)
+        for l, (w, b) in enumerate(zip(self.weights, self.biases)):
+            w.copy_(torch.stack([torch.stack([net[l].weight.detach() for net in row]) for row in layers]))
+            b.copy_(torch.stack([torch.stack([net[l].bias.detach() for net in row]) for row in layers]))
+        # plain SGD without techniques needs no gradient buffer: its products go right into the weights
+        self._direct = optimizer.name == "sgd" and not optimizer.momentum and penalty is None
+        if not self._direct:
+            self._grad = torch.zeros_like(self._flat)
+            self._state = [torch.zeros_like(self._flat) for _ in range(2 if optimizer.name == "adam" else 1)]
+            self._step = torch.zeros((), device=device)
+            self._grads = self._views(self._grad)
+
+    def _views(self, flat: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        weights, biases, start = [], [], 0
+        for i, o in zip(self.sizes, self.sizes[1:]):
+            for views, shape in ((weights, (o, i)), (biases, (o,))):
+                size = self.seeds * self.arms * torch.Size(shape).numel()
+                views.append(flat[start:start + size].view(self.seeds, self.arms, *shape))
+                start += size
+        return weights, biases
+
+    @property
+    def parameters_per_network(self) -> int:
+        return self._flat.numel() // (self.seeds * self.arms)
+
+    def member(self, seed: int, arm: int) -> nn.Sequential:
+        """A copy of one network, as a plain module."""
+        net = network(self.sizes, self.activation).to(self._flat.dtype)
+        with torch.no_grad():
+            for layer, w, b in zip([m for m in net if isinstance(m, nn.Linear)], self.weights, self.biases):
+                layer.weight.copy_(w[seed, arm])
+                layer.bias.copy_(b[seed, arm])
+        return net
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """The outputs of all layers, hidden ones after the activation, each [S·A, units, batch].
+
+        x: [S, batch, inputs], one mini-batch per seed, or [1, batch, inputs], the same for all.
+        """
+        S, N, batch = self.seeds, self.seeds * self.arms, x.shape[1]
+        x = x.expand(S, -1, -1).transpose(1, 2)  # [S, inputs, batch]
+        first = torch.baddbmm(self.biases[0].view(S, -1, 1), self.weights[0].view(S, -1, self.sizes[0]), x)
+        outputs = [first.view(N, self.sizes[1], batch)]  # the arms' units, [S, A·units, batch], one by one
+        for w, b in zip(self.weights[1:], self.biases[1:]):
+            h = _FORWARD[self.activation](outputs[-1])
+            outputs.append(torch.baddbmm(b.view(N, -1, 1), w.view(N, *w.shape[2:]), h))
+        return outputs
+
+    @torch.no_grad()
+    def step(self, x: Tensor, y: Tensor) -> None:
+        """One update by the mean cross-entropy. x: [S, batch, inputs]; y: [S, batch], classes."""
+        S, N, batch = self.seeds, self.seeds * self.arms, x.shape[1]
+        *hidden, logits = self.forward(x)
+        # the gradient of the mean cross-entropy: (softmax − one-hot) / batch
+        delta = torch.softmax(logits, 1).view(S, self.arms, -1, batch)
+        delta.sub_(F.one_hot(y, self.sizes[-1]).transpose(1, 2).unsqueeze(1)).div_(batch)
+        delta = delta.view(N, -1, batch)
+        extra_w, extra_h = self._penalty_gradients(hidden)
+        for l in reversed(range(len(self.weights))):
+            if l:
+                w = self.weights[l].view(N, *self.weights[l].shape[2:])
+                upstream = torch.bmm(w.transpose(1, 2), delta)  # before w changes
+                self._accumulate(l, delta, hidden[l - 1].transpose(1, 2), N)
+                if extra_h is not None:
+                    upstream += extra_h[l - 1]
+                delta = _BACKWARD[self.activation](upstream, hidden[l - 1])
+            else:
+                self._accumulate(0, delta.view(S, -1, batch), x, S)
+        if not self._direct:
+            if extra_w is not None:
+                for grad, extra in zip(self._grads[0], extra_w):
+                    grad += extra
+            self._update()
+        self.steps += 1
+        if self.after_step is not None:
+            self.after_step(self)
+
+    def _accumulate(self, l: int, delta: Tensor, inputs: Tensor, rows: int) -> None:
+        """The gradient of layer l, delta [rows, units, batch] · inputs [rows, batch, fan-in]: kept, or applied."""
+        if self._direct:
+            self.weights[l].view(rows, -1, inputs.shape[2]).baddbmm_(delta, inputs, alpha=-self.optimizer.lr)
+            self.biases[l].view(rows, -1).sub_(delta.sum(2), alpha=self.optimizer.lr)
+        else:
+            torch.bmm(delta, inputs, out=self._grads[0][l].view(rows, -1, inputs.shape[2]))
+            torch.sum(delta, 2, out=self._grads[1][l].view(rows, -1))
+
+    def _penalty_gradients(self, hidden: list[Tensor]):
+        """The gradients of the penalty by weights and by hidden activations, from autograd."""
+        if self.penalty is None:
+            return None, None
+        with torch.enable_grad():
+            weights = [w.detach().requires_grad_() for w in self.weights]
+            views = [h.detach().view(self.seeds, self.arms, *h.shape[1:]).requires_grad_() for h in hidden]
+            total = self.penalty(weights, views).sum()  # members are independent, so a sum does not couple them
+            grads = torch.autograd.grad(total, weights + views, allow_unused=True, materialize_grads=True)
+        return grads[:len(weights)], [g.reshape(h.shape) for g, h in zip(grads[len(weights):], hidden)]
+
+    def _update(self) -> None:
+        o = self.optimizer
+        if o.name == "adam":
+            self._step += 1
+            torch._fused_adam_([self._flat], [self._grad], [self._state[0]], [self._state[1]], [], [self._step],
+                               lr=o.lr, beta1=o.betas[0], beta2=o.betas[1], weight_decay=0.0, eps=o.eps,
+                               amsgrad=False, maximize=False)
+        else:
+            update = self._grad
+            if o.momentum:
+                update = self._state[0].mul_(o.momentum).add_(self._grad)
+            self._flat.sub_(update, alpha=o.lr)
+
+    @torch.no_grad()
+    def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(accuracy, mean cross-entropy), each float64 [S, A], of x [inputs, pixels] and y [inputs].
+
+        An input with non-finite outputs counts as wrong, so a network that has diverged is right nowhere; its
+        cross-entropy is not finite.
+        """
+        right = torch.zeros(self.seeds * self.arms, dtype=torch.float64, device=self.device)
+        loss = torch.zeros_like(right)
+        for start in range(0, len(x), EVALUATION_BLOCK):
+            block, truth = x[start:start + EVALUATION_BLOCK], y[start:start + EVALUATION_BLOCK]
+            logits = self.forward(block.unsqueeze(0))[-1]  # [S·A, classes, block]
+            finite = logits.isfinite().all(1)
+            right += ((logits.argmax(1) == truth) & finite).sum(1)
+            target = truth.expand(len(logits), -1)
+            loss += F.cross_entropy(logits, target, reduction="none").sum(1, dtype=torch.float64)
+        shape = (self.seeds, self.arms)
+        return (right / len(x)).view(shape), (loss / len(x)).view(shape)
+
+
+def orders(seeds: Sequence[int], samples: int) -> Iterator[Tensor]:
+    """Per epoch, the order in which each seed sees the samples, [S, samples]: fixed by the seed, on the CPU."""
+    generators = [torch.Generator().manual_seed(_stream(seed, "order")) for seed in seeds]
+    while True:
+        yield torch.stack([torch.randperm(samples, generator=g) for g in generators])
+
+
+def draw_generator(seed: int) -> torch.Generator:
+    """The generator of a seed's base random draw."""
+    return torch.Generator().manual_seed(_stream(seed, "draw"))
+
+
+def _stream(seed: int, purpose: str) -> int:
+    """Seeds of independent streams: the same seed for weights and order would tie the two together."""
+    return 2 * seed + ("draw", "order").index(purpose)
+
+
+def steps_per_epoch(samples: int, batch: int) -> int:
+    """Mini-batches of an epoch; the last one may be smaller."""
+    return -(-samples // batch)
+
+
+def train(population: Population, x: Tensor, y: Tensor, seeds: Sequence[int], batch: int, epochs: int,
+          pauses: Collection[int] = ()) -> Iterator[int]:
+    """Train for some epochs; yields the number of steps done, for the caller to measure: 0 (before training), the
+    ``pauses``, and the end of each epoch.
+
+    x: [samples, inputs]; y: [samples]. Each seed goes through all samples once per epoch in its own order.
+    """
+    if len(seeds) != population.seeds:
+        raise ValueError(f"the population has {population.seeds} seeds, not {len(seeds)}")
+    S, samples = len(seeds), len(x)
+    buffer = x.new_empty(S * batch, x.shape[1])
+    done = 0
+    yield done
+    for _, order in zip(range(epochs), orders(seeds, samples)):
+        order = order.to(x.device)
+        for start in range(0, samples, batch):
+            index = order[:, start:start + batch]
+            gathered = buffer[:index.numel()]
+            torch.index_select(x, 0, index.reshape(-1), out=gathered)
+            population.step(gathered.view(S, -1, x.shape[1]), y[index])
+            done += 1
+            if done in pauses and start + batch < samples:
+                yield done
+        yield done

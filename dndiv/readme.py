@@ -1,0 +1,52 @@
+"""The parts of the README that are made from results: between <!-- begin NAME --> and <!-- end NAME -->."""
+
+import json
+import re
+from pathlib import Path
+
+import yaml
+
+from dndiv import claims
+from dndiv.table import ROOT
+
+
+def assumptions() -> str:
+    """The assumptions as a Markdown table."""
+    lines = ["| choice | here | why | if made otherwise |", "| --- | --- | --- | --- |"]
+    for entry in yaml.safe_load((ROOT / "assumptions.yml").read_text("utf8")):
+        lines.append(f"| {entry['choice']} | {entry['here']} | {entry['why']} | {entry['otherwise']} |")
+    return "\n".join(lines)
+
+
+def generated(text: str, folder: Path) -> str:
+    """``text`` with its generated parts made anew from the results in ``folder``; an unknown part is refused."""
+    results = json.loads((folder / "claims.json").read_text("utf8"))
+    facts = json.loads((folder / "provenance.json").read_text("utf8"))
+    parts = {"headline": claims.summary(results), "claims": claims.as_markdown(results), "times": _times(facts),
+             "assumptions": assumptions()}
+
+    def fill(match):
+        name = match[1]
+        if name not in parts:
+            raise ValueError(f"README has an unknown generated part {name!r}; known: {', '.join(parts)}")
+        return f"<!-- begin {name} -->\n{parts[name]}\n<!-- end {name} -->"
+
+    return re.sub(r"<!-- begin (\S+) -->.*?<!-- end \1 -->", fill, text, flags=re.DOTALL)
+
+
+def _times(facts: dict) -> str:
+    """Run times and memory of the reference run, with the machine named."""
+    machine, steps = facts["machine"], facts["steps"]
+    lines = ["| step | wall time | peak memory of its largest process |", "| --- | --- | --- |"]
+    peak = max(e["peak_memory_mib"] for e in facts["experiments"].values())
+    for name, label in (("setup", "`make setup`: the environment"), ("tables", "training")):
+        if name in steps:
+            memory = f"{max(peak, steps[name]['peak_memory_mib']) / 1024:.1f} GiB" if name == "tables" else "–"
+            lines.append(f"| {label} | {steps[name]['seconds'] / 60:.1f} min | {memory} |")
+    books = [s for name, s in steps.items() if name not in ("setup", "tables")]
+    lines.append(f"| {len(books)} notebooks | {sum(s['seconds'] for s in books) / 60:.1f} min | "
+                 f"{max(s['peak_memory_mib'] for s in books) / 1024:.1f} GiB |")
+    return "\n".join(lines) + (
+        f"\n\nMeasured for the paper preset on {machine['cores']} cores of {machine['processor']} with "
+        f"{machine.get('memory_gib', '?')} GiB, {facts['device'].upper()}, Python {facts['versions']['python']}, "
+        f"torch {facts['versions']['torch']}.")

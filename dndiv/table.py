@@ -1,0 +1,65 @@
+"""What a table is, and where it is kept. Everything that draws or judges starts from here, without torch.
+
+A table is tidy: one value a row, with data, setting, optimizer, arm, seed, layer, epoch and measure beside it
+(layer is empty where a value belongs to the whole network).
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = Path(os.environ.get("DNDIV_RESULTS") or ROOT / "results").expanduser()
+REFERENCE = "reference"  # no preset: the committed results of the last full run of the paper preset
+
+COLUMNS = ["data", "setting", "optimizer", "arm", "seed", "layer", "epoch", "measure", "value"]
+CELL = ["data", "setting", "optimizer"]  # what stays the same within a comparison
+ARCHIVED = ("MNIST", "FashionMNIST")
+TITLES = {"MNIST": "MNIST", "FashionMNIST": "Fashion-MNIST", "Digits": "Digits (embedded)"}
+OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
+SETTINGS = {  # hidden layers; declared before any result, all reported
+    "shallow": (16,),       # one hidden layer: the setting of the paper's introduction
+    "tiny": (4, 4, 4),      # the narrowest: fan-in 4, where rows are far from orthogonal by chance
+    "narrow": (8, 8, 8, 8, 8),
+}
+
+PIXELS = 784  # of MNIST and Fashion-MNIST
+
+
+def path(experiment: str, preset: str) -> Path:
+    """Where a run of a preset leaves the table of an experiment."""
+    return RESULTS / preset / "tables" / f"{experiment}.csv.gz"
+
+
+def read(experiment: str, preset: str) -> pd.DataFrame:
+    """The table that a run of a preset, or the committed reference, has left; FileNotFoundError says how to make it."""
+    file = path(experiment, preset)
+    if not file.exists():
+        raise FileNotFoundError(f"there is no table {file}; make it with `make reproduce"
+                                f"{'' if preset == REFERENCE else ' PRESET=' + preset}`")
+    return load(file)
+
+
+def write(table: pd.DataFrame, experiment: str, preset: str) -> None:
+    """Keep a table where ``read`` finds it, with the same bytes for the same values."""
+    compression = {"method": "gzip", "mtime": 0}
+    atomically(path(experiment, preset), lambda part: table.to_csv(part, index=False, compression=compression))
+
+
+def load(file: Path) -> pd.DataFrame:
+    """A table from a CSV file, its values to the last bit."""
+    return pd.read_csv(file, float_precision="round_trip", dtype={"layer": str}, keep_default_na=False,
+                       na_values={"value": ["nan", ""]}, compression="gzip" if file.suffix == ".gz" else None)
+
+
+def atomically(file: Path, save: Callable[[Path], object]) -> None:
+    """``save(part)``, then move the part into place: whoever looks sees the whole file or none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    try:
+        save(part)
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)

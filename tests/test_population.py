@@ -1,0 +1,193 @@
+"""The population against plain modules trained one at a time by torch.optim.
+
+In float64: the networks are chaotic enough that 100 steps amplify float32's rounding beyond any useful tolerance.
+"""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from dndiv import init, population
+from dndiv.population import Optimizer, Population, network, orders, train
+
+SAMPLES, INPUTS, CLASSES, BATCH = 200, 12, 5, 16
+SGD, MOMENTUM, ADAM = Optimizer("sgd", 0.05), Optimizer("sgd", 0.02, momentum=0.9), Optimizer("adam", 0.005)
+
+
+def problem():
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(SAMPLES, INPUTS, generator=g, dtype=torch.float64)
+    return x, (x[:, :CLASSES] + 0.5 * torch.randn(SAMPLES, CLASSES, generator=g, dtype=torch.float64)).argmax(1)
+
+
+def fresh(seed, hidden=(6,), activation="relu", arm="default"):
+    x, _ = problem()
+    return init.initialize_(network((INPUTS, *hidden, CLASSES), activation).double(), arm, x[:100],
+                            population.draw_generator(seed))
+
+
+def alone(net, optimizer, seed, epochs, penalty=None):
+    """The oracle: one network, autograd, torch.optim."""
+    x, y = problem()
+    if optimizer.name == "adam":
+        update = torch.optim.Adam(net.parameters(), lr=optimizer.lr, betas=optimizer.betas, eps=optimizer.eps)
+    else:
+        update = torch.optim.SGD(net.parameters(), lr=optimizer.lr, momentum=optimizer.momentum)
+    for _, order in zip(range(epochs), orders([seed], SAMPLES)):
+        for index in order[0].split(BATCH):
+            hidden, out = [], x[index]
+            for layer in net:
+                out = layer(out)
+                if not isinstance(layer, nn.Linear):
+                    hidden.append(out)
+            loss = F.cross_entropy(out, y[index])
+            if penalty is not None:
+                loss = loss + penalty([m.weight for m in net if isinstance(m, nn.Linear)], [h.T for h in hidden])
+            update.zero_grad()
+            loss.backward()
+            update.step()
+    return net
+
+
+def together(nets, optimizer, seeds, epochs, activation="relu", **options):
+    x, y = problem()
+    trained = Population(nets, optimizer, activation, **options)
+    for _ in train(trained, x, y, seeds, BATCH, epochs):
+        pass
+    return trained
+
+
+def assert_same(one, other, tolerance=1e-9):
+    for p, q in zip(one.parameters(), other.parameters()):
+        torch.testing.assert_close(p, q, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, MOMENTUM, ADAM], ids=["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("hidden", [(), (6,), (4, 4, 4), (8,) * 5], ids=str)
+@pytest.mark.parametrize("activation", population.ACTIVATIONS)
+def test_members_equal_networks_trained_alone(optimizer, hidden, activation):
+    nets = [[fresh(s, hidden, activation, arm) for arm in ("default", "decorrelated")] for s in (0, 1, 2)]
+    epochs = 8  # of 13 steps: 104 steps
+    trained = together(nets, optimizer, (0, 1, 2), epochs, activation)
+    assert trained.steps == 104
+    for s, row in enumerate(nets):
+        for a, net in enumerate(row):
+            before = [p.clone() for p in net.parameters()]
+            assert_same(trained.member(s, a), alone(net, optimizer, s, epochs))
+            assert not torch.equal(before[0], net[0].weight)  # the oracle has learnt something
+
+
+@pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
+def test_every_initialization_trains_as_it_does_alone(optimizer):
+    nets = [[fresh(5, (4, 4), arm=arm) for arm in init.ARMS]]
+    trained = together(nets, optimizer, (5,), 8)
+    for a, (arm, net) in enumerate(zip(init.ARMS, nets[0])):
+        assert_same(trained.member(0, a), alone(net, optimizer, 5, 8), 1e-7)
+
+
+def test_evaluation_equals_the_plain_one_whatever_the_block(monkeypatch):
+    x, y = problem()
+    nets = [[fresh(s, (4, 4)) for _ in range(2)] for s in range(2)]
+    whole = Population(nets, SGD)
+    accuracy, loss = whole.evaluate(x, y)
+    monkeypatch.setattr(population, "EVALUATION_BLOCK", 33)
+    torch.testing.assert_close(whole.evaluate(x, y), (accuracy, loss))
+    for s in range(2):
+        logits = nets[s][1](x)
+        assert accuracy[s, 1].item() == pytest.approx((logits.argmax(1) == y).double().mean().item())
+        assert loss[s, 1].item() == pytest.approx(F.cross_entropy(logits, y).item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", [SGD, MOMENTUM, ADAM], ids=["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_member_that_diverges_disturbs_no_other_and_shows(optimizer, value):
+    nets = [[fresh(s, (6,)) for _ in range(3)] for s in (0, 1)]
+    with torch.no_grad():
+        nets[0][1][0].weight[2, 3] = value
+    trained = together(nets, optimizer, (0, 1), 4)
+    accuracy, loss = trained.evaluate(*problem())
+    assert accuracy[0, 1] == 0 and not loss[0, 1].isfinite()
+    for s, a in ((0, 0), (0, 2), (1, 0), (1, 1)):
+        assert_same(trained.member(s, a), alone(nets[s][a], optimizer, s, 4))
+        assert loss[s, a].isfinite() and accuracy[s, a] > 0
+
+
+def test_float32_stays_near_the_oracle():
+    nets = [[fresh(s, (6,)).float() for _ in range(2)] for s in (0, 1)]
+    x, y = problem()
+    trained = Population(nets, ADAM)
+    for _ in train(trained, x.float(), y, (0, 1), BATCH, 8):
+        pass
+    assert trained.member(0, 0)[0].weight.dtype == torch.float32
+    for p, q in zip(trained.member(1, 1).parameters(), alone(nets[1][1].double(), ADAM, 1, 8).parameters()):
+        torch.testing.assert_close(p.double(), q, rtol=1e-3, atol=1e-4)
+
+
+def test_what_a_network_learns_does_not_depend_on_its_company():
+    nets = [[fresh(s, (4, 4), arm=arm) for arm in ("default", "alive", "simplex")] for s in (0, 1, 2)]
+    whole = together(nets, ADAM, (0, 1, 2), 5)
+    lonely = together([[nets[2][1]]], ADAM, (2,), 5)
+    assert_same(whole.member(2, 1), lonely.member(0, 0))
+
+
+def test_a_penalty_adds_its_gradients_by_weights_and_activations():
+    def batched(weights, hidden):  # [S, A]
+        cosine = F.normalize(weights[1], dim=-1)
+        return (cosine @ cosine.mT).square().sum((-1, -2)) + 0.3 * hidden[0].square().mean((-1, -2)) \
+            + 0.1 * hidden[1].mean((-1, -2)) ** 2
+
+    nets = [[fresh(s, (4, 4)) for _ in range(2)] for s in (0, 1)]
+    for optimizer in (SGD, ADAM):
+        trained = together(nets, optimizer, (0, 1), 4, penalty=batched)
+        plain = together(nets, optimizer, (0, 1), 4)
+        for s in range(2):
+            net = alone(fresh(s, (4, 4)), optimizer, s, 4, penalty=batched)
+            assert_same(trained.member(s, 1), net)
+            assert not torch.allclose(plain.member(s, 1)[2].weight, net[2].weight, atol=1e-3)
+
+
+def test_after_step_changes_the_weights_between_steps():
+    def clip(p):
+        for w in p.weights:
+            w.clamp_(-0.1, 0.1)
+
+    trained = together([[fresh(0)]], SGD, (0,), 1, after_step=clip)
+    assert max(w.abs().max() for w in trained.weights) <= 0.1
+
+
+def test_training_pauses_before_at_pauses_and_after_each_epoch():
+    x, y = problem()
+    assert population.steps_per_epoch(SAMPLES, BATCH) == 13
+    pop = Population([[fresh(0)]], SGD)
+    assert list(train(pop, x, y, (0,), BATCH, 2, pauses=(1, 5, 13, 14))) == [0, 1, 5, 13, 14, 26]
+    assert pop.steps == 26
+
+
+def test_each_seed_has_its_own_order_over_all_samples_new_every_epoch():
+    epochs = [order for _, order in zip(range(2), orders((3, 4), 50))]
+    for order in epochs:
+        assert all(sorted(line.tolist()) == list(range(50)) for line in order)
+    assert not torch.equal(epochs[0][0], epochs[0][1]) and not torch.equal(epochs[0][0], epochs[1][0])
+    assert torch.equal(epochs[0][1], next(orders((4,), 50))[0])  # whatever the other seeds are
+
+
+def test_shapes_and_parameter_counts():
+    pop = Population([[network((784, 16, 10)) for _ in range(3)] for _ in range(2)], SGD)
+    assert [tuple(w.shape) for w in pop.weights] == [(2, 3, 16, 784), (2, 3, 10, 16)]
+    assert [tuple(b.shape) for b in pop.biases] == [(2, 3, 16), (2, 3, 10)]
+    assert pop.parameters_per_network == 12_730
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: network((3, 4, 2), "relU"), "unknown activation 'relU'; choose one of relu"),
+    (lambda: network((3,)), "two or more positive layer sizes"),
+    (lambda: Optimizer("adma", 0.1), "unknown optimizer 'adma'; choose sgd or adam"),
+    (lambda: Optimizer("sgd", -1), "the learning rate must be positive, not -1"),
+    (lambda: Optimizer("adam", 0.1, momentum=0.9), "momentum is SGD's"),
+    (lambda: Population([[network((3, 2))], [network((3, 3))]], SGD), "the same sizes"),
+    (lambda: list(train(Population([[network((3, 2))]], SGD), *problem(), (0, 1), 4, 1)), "has 1 seeds, not 2"),
+])
+def test_bad_input_is_refused_before_any_work(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
