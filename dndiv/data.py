@@ -83,8 +83,13 @@ def load(name: str) -> Dataset:
     digest = hashlib.sha256()
     for tensor in (x_train, y_train, x_test, y_test):
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
-    mean, std = x_train.double().mean().item(), x_train.double().std(correction=0).item()
-    scaled = [x.flatten(1).float().sub_(mean).div_(std) for x in (x_train, x_test)]
+    scaled = [x.flatten(1).float() for x in (x_train, x_test)]
+    mean = scaled[0].mean(dtype=torch.float64).item()
+    for x in scaled:
+        x.sub_(mean)
+    std = (torch.linalg.vector_norm(scaled[0], dtype=torch.float64) / scaled[0].numel() ** 0.5).item()
+    for x in scaled:
+        x.div_(std)
     return Dataset(name, scaled[0], y_train.long(), scaled[1], y_test.long(), tuple(x_train.shape[1:]),
                    tuple(classes), mean, std, digest.hexdigest())
 

@@ -245,6 +245,8 @@ def _compute(experiment, todo, device, jobs):
     jobs = 1 if device == "cuda" else min(jobs, len(todo))  # one process keeps a GPU busy
     print(f"{experiment}: computing {len(todo)} units on {device}, {jobs} at a time", file=sys.stderr, flush=True)
     started = time.perf_counter()
+    # joblib replaces a worker whose memory has grown, as it does when it loads the next data set
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
     results = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
         joblib.delayed(_run)(unit, device) for unit in todo)
     for unit, frame, facts in tqdm(results, total=len(todo), desc=experiment, unit="unit", disable=None):
