@@ -84,7 +84,8 @@ def load(name: str) -> Dataset:
     for tensor in (x_train, y_train, x_test, y_test):
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
     scaled = [x.flatten(1).float() for x in (x_train, x_test)]
-    mean = scaled[0].mean(dtype=torch.float64).item()
+    # in parts: a float64 mean of the whole would copy it
+    mean = sum(part.double().sum().item() for part in scaled[0].split(1000)) / scaled[0].numel()
     for x in scaled:
         x.sub_(mean)
     std = (torch.linalg.vector_norm(scaled[0], dtype=torch.float64) / scaled[0].numel() ** 0.5).item()
