@@ -15,6 +15,7 @@ import os
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -84,15 +85,17 @@ def load(name: str) -> Dataset:
     for tensor in (x_train, y_train, x_test, y_test):
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode() + tensor.numpy().tobytes())
     scaled = [x.flatten(1).float() for x in (x_train, x_test)]
-    # in parts: a float64 mean of the whole would copy it
-    mean = sum(part.double().sum().item() for part in scaled[0].split(1000)) / scaled[0].numel()
+    mean = _mean(scaled[0], lambda part: part)
+    std = _mean(scaled[0], lambda part: (part - mean).square()) ** 0.5
     for x in scaled:
-        x.sub_(mean)
-    std = (torch.linalg.vector_norm(scaled[0], dtype=torch.float64) / scaled[0].numel() ** 0.5).item()
-    for x in scaled:
-        x.div_(std)
+        x.sub_(mean).div_(std)
     return Dataset(name, scaled[0], y_train.long(), scaled[1], y_test.long(), tuple(x_train.shape[1:]),
                    tuple(classes), mean, std, digest.hexdigest())
+
+
+def _mean(x: Tensor, function: Callable[[Tensor], Tensor]) -> float:
+    """The mean of ``function`` in float64, in parts: at once it would copy the whole."""
+    return sum(function(part.double()).sum().item() for part in x.split(1000)) / x.numel()
 
 
 def resolve(names: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
