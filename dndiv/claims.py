@@ -12,7 +12,7 @@ from dndiv import stats
 from dndiv import table as tables
 
 FILE = tables.ROOT / "claims.yml"
-KEYS = {"sentence", "published", "notebook", "table", "rule", "treated", "baseline", "control", "margin", "expected"}
+KEYS = {"sentence", "published", "notebook", "table", "rule", "treated", "baseline", "controls", "margin", "expected"}
 VERDICTS = ("reproduced", "reproduced in part", "not reproduced", "undecided", "not tested")
 NOT_TESTED = VERDICTS[-1]
 
@@ -49,15 +49,17 @@ def evaluate(read: Callable[[str], pd.DataFrame], claims: dict[str, dict] | None
 
 
 def _early_accuracy(table: pd.DataFrame, claim: dict) -> list[dict]:
-    treated, values = claim["treated"], stats.early_accuracy(table)
-    whole, alone = (stats.effects(values, [(treated, claim[other])]) for other in ("baseline", "control"))
+    values = stats.early_accuracy(table)
+    whole = stats.effects(values, [(claim["treated"], claim["baseline"])])
+    controls = {label: stats.effects(values, [tuple(pair)]) for label, pair in claim["controls"].items()}
     results = []
-    for row, control in zip(whole.itertuples(), alone.itertuples()):
+    for k, row in enumerate(whole.itertuples()):
         verdict, reason = stats.verdict(row.low, row.high, claim.get("published")), ""
         if row.data not in tables.ARCHIVED:  # the stand-in can never decide a claim about MNIST or Fashion-MNIST
             verdict, reason = NOT_TESTED, "embedded digits"
+        alone = {label: _numbers(next(found.iloc[[k]].itertuples())) for label, found in controls.items()}
         results.append({"setting": f"{tables.TITLES[row.data]}, {row.setting}, {tables.OPTIMIZERS[row.optimizer]}",
-                        **_numbers(row), "alone": _numbers(control), "verdict": verdict, "reason": reason})
+                        **_numbers(row), "alone": alone, "verdict": verdict, "reason": reason})
     return results
 
 
@@ -115,11 +117,12 @@ def summary(results: list[dict]) -> str:
     lines = [f"**The {early[0]['published']:.0%} during the first 5 epochs:** {headline(results, 'early-40')}."]
     if held := [f"{r['setting']} ({_measured(r)})" for r in early if r["verdict"] == "reproduced"]:
         lines.append(f"Reproduced, as a method: {'; '.join(held)}.")
-    up = [r for r in early if r["alone"]["low"] is not None and r["alone"]["low"] > 0]
-    most = max(early, key=lambda r: r["alone"]["estimate"])
-    lines.append(f"**Decorrelation alone** (same draw, norms and biases) changes early accuracy by at most "
-                 f"{_percent(most['alone']['estimate'])} ({most['setting']}: {_measured(most['alone'])}); its interval "
-                 f"lies above zero in {len(up)} of {len(early)} settings.")
+    for label in early[0]["alone"]:
+        found = [(r["setting"], r["alone"][label]) for r in early]
+        up = sum(numbers["low"] is not None and numbers["low"] > 0 for _, numbers in found)
+        setting, most = max(found, key=lambda item: item[1]["estimate"])
+        lines.append(f"**Decorrelation alone, {label}** (same draw, norms and biases): interval above zero in {up} of "
+                     f"{len(early)} settings, at most {_measured(most)} ({setting}).")
     return " ".join(lines)
 
 
@@ -133,7 +136,8 @@ def _measured(numbers: dict) -> str:
     return f"{_percent(numbers['estimate'])} [{_percent(numbers['low'])}, {_percent(numbers['high'])}]"
 
 
-HEADER = ("claim", "setting", "published", "measured [95 % interval]", "n", "decorrelation alone", "verdict", "notebook")
+HEADER = ("claim", "setting", "published", "measured [95 % interval]", "n", "decorrelation alone, He's scale", "decorrelation alone, default scale",
+          "verdict", "notebook")
 
 
 def rows(results: list[dict]) -> list[tuple[str, ...]]:
@@ -142,7 +146,9 @@ def rows(results: list[dict]) -> list[tuple[str, ...]]:
     for r in results:
         verdict = r["verdict"] + (f" ({r['reason']})" if r["verdict"] == NOT_TESTED and r.get("reason") else "")
         lines.append((r["claim"], r["setting"] or "–", f"about {_percent(r['published'])}" if r["published"] else "–",
-                      _measured(r), str(r.get("n", "–")), _measured(r.get("alone", {})), verdict, r["notebook"] or "–"))
+                      _measured(r), str(r.get("n", "–")),
+                      *(_measured(r.get("alone", {}).get(scale, {})) for scale in ("He's scale", "default scale")),
+                      verdict, r["notebook"] or "–"))
     return lines
 
 

@@ -27,120 +27,14 @@ from tqdm import tqdm
 
 from dndiv import data, init, population, provenance
 from dndiv import table as tables
-from dndiv.population import Optimizer
-from dndiv.table import ARCHIVED, COLUMNS, PIXELS, REFERENCE, RESULTS, SETTINGS, atomically
+from dndiv.study import Directions, Training, choose
+from dndiv.table import ARCHIVED, COLUMNS, OPTIMIZERS, REFERENCE, RESULTS, SETTINGS, atomically
 
-OPTIMIZERS = {"sgd": Optimizer("sgd", lr=0.01), "adam": Optimizer("adam", lr=0.001)}
-EPOCHS = 5                 # the paper's "first 5 epochs"
-BATCH = {"MNIST": 64, "FashionMNIST": 64, "Digits": 8}  # digits: 180 steps an epoch instead of 22
-INIT_BATCH = 1024          # training images that data-aware initializations look at
-SEEDS_PER_UNIT = 5         # weights, gradients and moments of 5 seeds × 13 arms fit the cache
-PARTNER = 1_000_000        # seed + PARTNER is the second, independent draw that a draw is compared with
-
+SEEDS_PER_UNIT = 5  # weights, gradients and moments of 5 seeds × 13 arms fit the cache
 EARLY_ARMS = (*init.LADDER, "simplex", "simplex_standardized", "simplex_alive",
               "default_decorrelated", "default_simplex", "default_gram")
 BASELINE_ARMS = tuple(f"{name}{twin}" for name in init.OTHERS for twin in ("", "_decorrelated"))
 DIRECTION_ARMS = ("default", "default_decorrelated", "default_simplex", "default_gram", "he", "he_decorrelated")
-
-
-@dataclass(frozen=True)
-class Training:
-    """Networks of several arms, trained from the same seeds: test accuracy and cross-entropy after every epoch."""
-
-    data: str
-    setting: str
-    optimizer: str
-    arms: tuple[str, ...]
-    seeds: tuple[int, ...]
-    epochs: int = EPOCHS
-
-    def __post_init__(self):
-        _choose("data set", self.data, data.NAMES)
-        _choose("setting", self.setting, SETTINGS)
-        _choose("optimizer", self.optimizer, OPTIMIZERS)
-        _check(self.arms, self.seeds)
-        if self.epochs < 1:
-            raise ValueError(f"epochs must be at least 1, not {self.epochs}")
-
-    def parameters(self) -> dict:
-        """What the names stand for; part of the key under which the rows are kept."""
-        return {"hidden": SETTINGS[self.setting], "optimizer": asdict(OPTIMIZERS[self.optimizer]),
-                "batch": BATCH[self.data], "init_batch": INIT_BATCH, "data": data.load(self.data).checksum}
-
-    def rows(self, device: str) -> list[tuple]:
-        dataset = data.load(self.data)
-        sizes = (dataset.x_train.shape[1], *SETTINGS[self.setting], len(dataset.classes))
-        networks = []
-        for seed in self.seeds:
-            first = next(population.orders([seed], len(dataset.x_train)))[0, :INIT_BATCH]  # the first images seen
-            inputs = dataset.x_train[first]
-            networks.append([init.initialize_(population.network(sizes), arm, inputs, population.draw_generator(seed))
-                             for arm in self.arms])
-        trained = population.Population(networks, OPTIMIZERS[self.optimizer], device=device)
-        here = dataset.to(device)
-        rows = []
-        batch = BATCH[self.data]
-        for step in population.train(trained, here.x_train, here.y_train, self.seeds, batch, self.epochs):
-            epoch = step // population.steps_per_epoch(len(here.x_train), batch)
-            accuracy, loss = trained.evaluate(here.x_test, here.y_test)
-            for measure, values in (("accuracy", accuracy), ("loss", loss)):
-                rows += [(self.data, self.setting, self.optimizer, arm, seed, "", epoch, measure, value)
-                         for seed, line in zip(self.seeds, values.tolist()) for arm, value in zip(self.arms, line)]
-        return rows
-
-
-@dataclass(frozen=True)
-class Directions:
-    """Weights as they are drawn, without training: how similar the rows of a layer are, within and across draws.
-
-    Per hidden layer, over its units: ``similarity``, the mean |cosine| of the pairs of its rows; ``max_similarity``;
-    ``cosine``, their signed mean; ``across``, the mean |cosine| of each row with the same row of an independent
-    draw; and, per unit, ``row_cosine``, that cosine itself for the layer's first row (its law is known where
-    directions are isotropic and draws independent).
-    """
-
-    setting: str
-    arms: tuple[str, ...]
-    seeds: tuple[int, ...]
-
-    def __post_init__(self):
-        _choose("setting", self.setting, SETTINGS)
-        _check(self.arms, self.seeds)
-
-    def parameters(self) -> dict:
-        return {"hidden": SETTINGS[self.setting], "pixels": PIXELS}
-
-    def rows(self, device: str) -> list[tuple]:
-        sizes = (PIXELS, *SETTINGS[self.setting])  # hidden layers alone
-        rows = []
-        for seed in self.seeds:
-            for arm in self.arms:
-                pair = [init.initialize_(population.network(sizes), arm, None, population.draw_generator(s))
-                        for s in (seed, seed + PARTNER)]
-                for layer, (w, other) in enumerate(zip(*map(init.weights, pair)), 1):
-                    w, other = (torch.nn.functional.normalize(x.double(), dim=1) for x in (w, other))
-                    i, j = torch.triu_indices(len(w), len(w), offset=1)
-                    within, across = (w @ w.T)[i, j], (w * other).sum(1)
-                    values = {"similarity": within.abs().mean(), "max_similarity": within.abs().max(),
-                              "cosine": within.mean(), "across": across.abs().mean(), "row_cosine": across[0]}
-                    rows += [("none", self.setting, "none", arm, seed, layer, 0, measure, value.item())
-                             for measure, value in values.items()]
-        return rows
-
-
-def _choose(what, value, valid):
-    if value not in valid:
-        raise ValueError(f"unknown {what} {value!r}; choose one of {', '.join(valid)}")
-
-
-def _check(arms, seeds):
-    for arm in arms:
-        _choose("arm", arm, init.ARMS)
-    if not arms or len(set(arms)) < len(arms):
-        raise ValueError(f"arms must be one or more different names, not {arms}")
-    if not seeds or min(seeds) < 0 or max(seeds) >= PARTNER or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds must be one or more different integers from 0 to {PARTNER - 1}, not {seeds}")
-
 
 Unit = Training | Directions
 
@@ -180,8 +74,8 @@ EXPERIMENTS = {
 
 def units(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:
     """The units of an experiment, on the data sets ``names``."""
-    _choose("experiment", experiment, EXPERIMENTS)
-    _choose("preset", preset, PRESETS)
+    choose("experiment", experiment, EXPERIMENTS)
+    choose("preset", preset, PRESETS)
     return EXPERIMENTS[experiment](PRESETS[preset], names)
 
 
@@ -193,8 +87,8 @@ def table(experiment: str, preset: str, device: str = "auto", jobs: int | None =
         experiment: a name in ``EXPERIMENTS``. preset: a name in ``PRESETS``, or "reference".
         device: "auto", "cpu" or "cuda". jobs: processes; by default ``DNDIV_JOBS``, or one per core.
     """
-    _choose("experiment", experiment, EXPERIMENTS)
-    _choose("preset", preset, (*PRESETS, REFERENCE))
+    choose("experiment", experiment, EXPERIMENTS)
+    choose("preset", preset, (*PRESETS, REFERENCE))
     if preset == REFERENCE:
         return tables.read(experiment, preset)
     device, jobs = choose_device(device), _jobs(jobs)
@@ -227,8 +121,9 @@ def _path(unit: Unit) -> Path:
 @cache
 def _code(kind: type) -> str:
     """The hash of the code that computes a unit, comments and docstrings excepted."""
-    sources = [Path(module.__file__).read_text("utf8") for module in (data, init, population)]
-    return hashlib.sha256("\n".join(map(stripped, [*sources, inspect.getsource(kind)])).encode()).hexdigest()
+    sources = [Path(module.__file__).read_text("utf8") for module in kind.code]
+    sources += [inspect.getsource(c) for c in kind.__mro__ if c is not object]
+    return hashlib.sha256("\n".join(map(stripped, sources)).encode()).hexdigest()
 
 
 def stripped(source: str) -> str:
@@ -272,7 +167,7 @@ def _run(unit: Unit, device: str) -> tuple[Unit, pd.DataFrame, dict]:
 
 def choose_device(name: str) -> str:
     """"cpu" or "cuda" for "auto", "cpu" or "cuda"; ValueError where it cannot be had."""
-    _choose("device", name, ("auto", "cpu", "cuda"))
+    choose("device", name, ("auto", "cpu", "cuda"))
     if name == "cuda" and not torch.cuda.is_available():
         raise ValueError("device 'cuda' was asked for, but PyTorch sees no GPU here; choose auto or cpu")
     return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name

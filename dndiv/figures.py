@@ -29,7 +29,7 @@ RUNGS = {  # each step of the ladder: (label, arm, the arm it is compared with)
     "biases to zero": ("zero_bias", "default"),
     "scale to He's": ("he_scale", "zero_bias"),
     "equalize norms": ("equal_norms", "he_scale"),
-    "DECORRELATE": ("decorrelated", "equal_norms"),
+    "decorrelate rows": ("decorrelated", "equal_norms"),
     "standardize units": ("standardized", "decorrelated"),
     "raise biases (alive)": ("alive", "standardized"),
 }
@@ -39,8 +39,8 @@ DIRECTIONS = {  # directions alone: same draw, norms and biases on both sides
     "simplex, default scale": ("default_simplex", "default"),
     "decorrelated, He's scale": ("decorrelated", "equal_norms"),
     "simplex, He's scale": ("simplex", "equal_norms"),
-    "simplex, not decorrelated: standardized": ("simplex_standardized", "standardized"),
-    "simplex, not decorrelated: alive": ("simplex_alive", "alive"),
+    "simplex for decorrelated, standardized": ("simplex_standardized", "standardized"),
+    "simplex for decorrelated, alive": ("simplex_alive", "alive"),
 }
 
 
@@ -115,7 +115,7 @@ def similarity(table: pd.DataFrame, arms: dict[str, str]) -> Figure:
     """
     rows = table[(table.measure == "similarity") & table.arm.isin(arms)]
     figure, ax = plt.subplots(figsize=(7, 4))
-    offsets = np.geomspace(0.8, 1.25, len(arms))
+    offsets = np.geomspace(1, 1.5, len(arms))  # the first arm at its place, the others beside it
     for (arm, label), offset, color in zip(arms.items(), offsets, sns.color_palette("colorblind")):
         part = rows[rows.arm == arm]
         mean = part.groupby("fan_in").value.agg(["mean", "min", "max"])
@@ -187,7 +187,7 @@ def cell_title(name: str, optimizer: str) -> str:
 
 def setting_title(setting: str) -> str:
     hidden = SETTINGS[setting]
-    return f"{setting} ({hidden[0]}×{len(hidden)})"
+    return f"{setting}, {len(hidden)} layer{'s' * (len(hidden) > 1)} of {hidden[0]}"
 
 
 def curves(table: pd.DataFrame, arms: tuple[str, ...]) -> Figure:
@@ -224,7 +224,7 @@ def forest(effects: pd.DataFrame, columns: dict[str, pd.DataFrame], published: f
     columns: title to the part of ``effects`` that the panel shows. published: a value to mark in the first panel.
     """
     rows = list(effects[CELL].drop_duplicates().itertuples(index=False, name=None))
-    figure, axes = plt.subplots(1, len(columns), figsize=(5.5 * len(columns), 0.42 * len(rows) + 1.6), sharey=True,
+    figure, axes = plt.subplots(1, len(columns), figsize=(4 * len(columns) + 3, 0.42 * len(rows) + 1.6), sharey=True,
                                 sharex=True, squeeze=False)
     for ax, (title, part) in zip(axes[0], columns.items()):
         ax.axvline(1, color="black", lw=1)
@@ -237,11 +237,10 @@ def forest(effects: pd.DataFrame, columns: dict[str, pd.DataFrame], published: f
         _ratio_axis(ax, effects)
     if published is not None:
         axes[0][0].axvline(1 + published, color="firebrick", ls="--", lw=1.2)
-        axes[0][0].annotate(f"the paper's {published:.0%}", (1 + published, -0.75), color="firebrick", ha="center",
-                            fontsize="small")
+        axes[0][0].annotate(f"the paper: {published:+.0%}", (1 + published, -0.7), xytext=(4, 0), color="firebrick",
+                            textcoords="offset points", fontsize="small")
     axes[0][0].set_yticks(range(len(rows)), [f"{cell_title(n, o)}: {setting_title(s)}" for n, s, o in rows])
     axes[0][0].set_ylim(len(rows) - 0.5, -1.1)
-    figure.supylabel("")
     return figure
 
 
@@ -281,11 +280,12 @@ def _ratio_axis(ax, effects):
     low = np.nanmin([*(1 + effects.low), *(1 + effects.estimate)])
     high = np.nanmax([*(1 + effects.high), *(1 + effects.estimate)])
     low, high = min(low, 0.95) / 1.03, max(high, 1.05) * 1.03
-    # ticks that stay legible: fine ones only where the whole axis is short
-    fine = [0.8, 0.85, 0.9, 0.95, 1, 1.05, 1.1, 1.15, 1.2, 1.3, 1.4]
-    coarse = [0.1, 0.2, 0.35, 0.5, 0.7, 1, 1.4, 2, 3, 4, 6, 10]
-    ax.set(xscale="log", xlim=(low, high), xlabel="relative change of the early accuracy, 95 % interval")
-    ax.xaxis.set_major_locator(FixedLocator([t for t in (fine if high / low < 1.6 else coarse) if low <= t <= high]))
+    ticks = {1.6: [0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4, 1.5],  # as many as the width takes
+             3.5: [0.4, 0.5, 0.6, 0.7, 0.85, 1, 1.2, 1.4, 1.7, 2, 2.5, 3],
+             math.inf: [0.1, 0.2, 0.35, 0.5, 0.7, 1, 1.4, 2, 3, 4, 6, 10]}
+    chosen = next(marks for width, marks in ticks.items() if high / low < width)
+    ax.set(xscale="log", xlim=(low, high), xlabel="change of early accuracy (95 % interval)")
+    ax.xaxis.set_major_locator(FixedLocator([t for t in chosen if low <= t <= high]))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{100 * (v - 1):+.0f} %" if v != 1 else "0"))
 
@@ -296,15 +296,15 @@ def heatmap(early: pd.DataFrame, arms: dict[str, str]) -> Figure:
     early: as ``stats.early_accuracy`` gives. arms: name to label, in the order of the rows.
     """
     mean = 100 * early.groupby(level=CELL, sort=False).mean()[list(arms)].T
-    mean = mean.sort_index(axis=1, level=["setting", "data", "optimizer"], sort_remaining=False,
-                           key=lambda level: level if level.name != "setting" else level.map(list(SETTINGS).index))
+    mean = mean[sorted(mean.columns, key=lambda cell: list(SETTINGS).index(cell[1]))]
     relative = mean.sub(mean.min(), axis=1).div((mean.max() - mean.min()).clip(lower=1e-9), axis=1)
     figure, ax = plt.subplots(figsize=(1.05 * mean.shape[1] + 3, 0.36 * len(mean) + 2))
     sns.heatmap(relative, annot=mean, fmt=".1f", cmap="viridis", ax=ax, cbar=False, annot_kws={"fontsize": "small"})
     ax.set_yticklabels([arms[a] for a in mean.index], rotation=0)
     ax.set_xticklabels([f"{TITLES[n]}\n{s}\n{OPTIMIZERS[o]}" for n, s, o in mean.columns], rotation=0,
                        fontsize="small")
-    ax.set(xlabel="", ylabel="", title="Early accuracy, %: mean test accuracy of epochs 1 to 5 (brightest: best of the column)")
+    ax.set(xlabel="", ylabel="", title="Early accuracy, %: mean test accuracy of epochs 1 to 5 (brightest: best of the column), "
+           f"n = {early.index.get_level_values('seed').nunique()} seeds")
     return figure
 
 

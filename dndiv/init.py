@@ -33,8 +33,8 @@ def decorrelated_(tensor: Tensor, gain: float | None = None, *, generator: torch
 
     Rows ≤ fan-in: the directions become the polar factor :math:`(UU^T)^{-1/2}U` of the draw's unit rows *U*,
     which is the nearest matrix with orthonormal rows (symmetric orthogonalization, Löwdin 1950; Higham 1986).
-    Rows > fan-in, where *n* rows of dimension *d* cannot all be orthogonal: polar factor and row normalization
-    in turn until the rows are a unit-norm tight frame (Tropp et al. 2005), which attains the Welch bound
+    Rows > fan-in, where *n* rows of dimension *d* cannot all be orthogonal: polar factor and row normalization in
+    turn, with momentum, until the rows are a unit-norm tight frame (Tropp et al. 2005), which attains the Welch bound
     :math:`\sum_{ij}\cos^2(w_i, w_j) = n^2/d` of the total coherence (Welch 1974; Benedetto & Fickus 2003).
     The directions of a Gaussian draw stay isotropic, for the construction commutes with every rotation.
 
@@ -150,12 +150,17 @@ def _svd(unit, rank=None):
 
 
 def _tight_frame(unit):
-    n, d = unit.shape
-    for _ in range(10_000):  # one pass where n ≤ d; some tens to hundreds otherwise
-        u, s, vh = _svd(unit)
-        if (s - s.square().mean().sqrt()).abs().max() < 1e-9:
+    """Polar factor and row normalization in turn, to 1e-8: one pass where n ≤ d, some 50 to 500 otherwise."""
+    before = unit
+    for _ in range(2000):
+        # plain turns converge slowly where n is little more than d; momentum takes a tenth of them at 65×64
+        ahead = nn.functional.normalize(unit + 0.9 * (unit - before), dim=1)
+        u, s, vh = _svd(ahead)
+        if (s - s.square().mean().sqrt()).abs().max() < 1e-8:
+            return ahead
+        before, unit = unit, nn.functional.normalize(u @ vh, dim=1)
+        if len(unit) <= unit.shape[1]:
             break
-        unit = nn.functional.normalize(u @ vh, dim=1)
     return unit
 
 

@@ -150,10 +150,19 @@ class Population:
         S, N, batch = self.seeds, self.seeds * self.arms, x.shape[1]
         x = x.expand(S, -1, -1).transpose(1, 2)  # [S, inputs, batch]
         first = torch.baddbmm(self.biases[0].view(S, -1, 1), self.weights[0].view(S, -1, self.sizes[0]), x)
-        outputs = [first.view(N, self.sizes[1], batch)]  # the arms' units, [S, A·units, batch], one by one
-        for w, b in zip(self.weights[1:], self.biases[1:]):
-            h = _FORWARD[self.activation](outputs[-1])
-            outputs.append(torch.baddbmm(b.view(N, -1, 1), w.view(N, *w.shape[2:]), h))
+        first = first.view(N, self.sizes[1], batch)  # the arms' units, [S, A·units, batch], one network at a time
+        if len(self.weights) == 1:
+            return [first]
+        hidden = _FORWARD[self.activation](first)
+        return [hidden, *self.onward(0, hidden)]
+
+    @torch.no_grad()
+    def onward(self, l: int, h: Tensor) -> list[Tensor]:
+        """The outputs of the layers after l, from the activations h of layer l, [S·A, units, batch]."""
+        outputs: list[Tensor] = []
+        for w, b in zip(self.weights[l + 1:], self.biases[l + 1:]):
+            h = _FORWARD[self.activation](outputs[-1]) if outputs else h
+            outputs.append(torch.baddbmm(b.view(len(h), -1, 1), w.view(len(h), *w.shape[2:]), h))
         return outputs
 
     @torch.no_grad()
@@ -230,12 +239,19 @@ class Population:
         for start in range(0, len(x), EVALUATION_BLOCK):
             block, truth = x[start:start + EVALUATION_BLOCK], y[start:start + EVALUATION_BLOCK]
             logits = self.forward(block.unsqueeze(0))[-1]  # [S·A, classes, block]
-            finite = logits.isfinite().all(1)
-            right += ((logits.argmax(1) == truth) & finite).sum(1)
+            right += correct(logits, truth).sum(1)
             target = truth.expand(len(logits), -1)
             loss += F.cross_entropy(logits, target, reduction="none").sum(1, dtype=torch.float64)
         shape = (self.seeds, self.arms)
         return (right / len(x)).view(shape), (loss / len(x)).view(shape)
+
+
+def correct(logits: Tensor, y: Tensor) -> Tensor:
+    """Which inputs are classified rightly, [networks, inputs], of logits [networks, classes, inputs] and y [inputs].
+
+    One with non-finite logits is not.
+    """
+    return (logits.argmax(1) == y) & logits.isfinite().all(1)
 
 
 def orders(seeds: Sequence[int], samples: int) -> Iterator[Tensor]:

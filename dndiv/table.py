@@ -28,6 +28,16 @@ SETTINGS = {  # hidden layers; declared before any result, all reported
 PIXELS = 784  # of MNIST and Fashion-MNIST
 
 
+def hidden_layers(setting: str) -> tuple[int, ...]:
+    """The hidden layers of a setting: a name in ``SETTINGS``, or "5×8" for five of 8. ValueError for anything else."""
+    if setting in SETTINGS:
+        return SETTINGS[setting]
+    depth, _, width = setting.partition("×")
+    if not (depth.isdecimal() and width.isdecimal() and int(depth) and int(width)):
+        raise ValueError(f"unknown setting {setting!r}; choose one of {', '.join(SETTINGS)}, or depth×width as in 5×8")
+    return (int(width),) * int(depth)
+
+
 def path(experiment: str, preset: str) -> Path:
     """Where a run of a preset leaves the table of an experiment."""
     return RESULTS / preset / "tables" / f"{experiment}.csv.gz"
@@ -50,8 +60,10 @@ def write(table: pd.DataFrame, experiment: str, preset: str) -> None:
 
 def load(file: Path) -> pd.DataFrame:
     """A table from a CSV file, its values to the last bit."""
-    return pd.read_csv(file, float_precision="round_trip", dtype={"layer": str}, keep_default_na=False,
-                       na_values={"value": ["nan", ""]}, compression="gzip" if file.suffix == ".gz" else None)
+    table = pd.read_csv(file, dtype={"layer": str, "value": str}, keep_default_na=False,
+                        compression="gzip" if file.suffix == ".gz" else None)
+    values = [float(v) if v else float("nan") for v in table["value"]]  # pandas' own parser may be off by one bit
+    return table.assign(value=values)
 
 
 def atomically(file: Path, save: Callable[[Path], object]) -> None:

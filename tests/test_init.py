@@ -41,11 +41,11 @@ def test_decorrelated_is_the_polar_factor_with_the_norms_of_the_draw(shape):
     np.testing.assert_allclose(cosines(w), np.eye(len(w)), atol=1e-12)
 
 
-@pytest.mark.parametrize("n, d", [(9, 8), (10, 8), (10, 4), (64, 5), (3, 2), (7, 1)])
+@pytest.mark.parametrize("n, d", [(9, 8), (10, 8), (10, 4), (64, 5), (3, 2), (7, 1), (65, 64)])
 def test_more_rows_than_inputs_attain_the_welch_bound(n, d):
     w = dndiv.decorrelated_(draw(n, d), gain=1.0)
     np.testing.assert_allclose(norms(w), 1, atol=1e-9)
-    np.testing.assert_allclose((w.T @ w).numpy(), n / d * np.eye(d), atol=1e-7)
+    np.testing.assert_allclose((w.T @ w).numpy(), n / d * np.eye(d), atol=1e-6)
     assert (cosines(w) ** 2).sum() == pytest.approx(n * n / d, abs=1e-9)
 
 

@@ -1,0 +1,139 @@
+"""Verdicts follow from the tables, and what is published follows from the verdicts."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from dndiv import claims, readme, table
+
+REGISTERED = claims.load()
+
+
+def early(effect, control=0.0, name="MNIST", n=10):
+    """A table of one setting in which the decorrelated arm has a given effect, alike for all seeds but for noise."""
+    rows = []
+    for seed in range(n):
+        base = 0.5 + 0.01 * (seed % 3)
+        for arm, value in (("default", base), ("equal_norms", base * (1 + effect) / (1 + control)),
+                           ("default_decorrelated", base * (1 - control)),
+                           ("decorrelated", base * (1 + effect) + 0.001 * (seed % 2))):
+            rows += [(name, "tiny", "sgd", arm, seed, "", epoch, "accuracy", value) for epoch in range(6)]
+    return pd.DataFrame(rows, columns=table.COLUMNS)
+
+
+def directions(similarity=0.0, across=1.0):
+    rows = []
+    for seed in range(30):
+        noise = 0.01 * (seed % 5)
+        for arm, within, between in (("default", 0.4 + noise, 0.3 + noise),
+                                     ("default_decorrelated", (0.4 + noise) * similarity, (0.3 + noise) * across)):
+            rows += [("none", "tiny", "none", arm, seed, "1", 0, "similarity", within),
+                     ("none", "tiny", "none", arm, seed, "1", 0, "across", between)]
+    return pd.DataFrame(rows, columns=table.COLUMNS)
+
+
+def judge(claim, frame):
+    [result] = claims.evaluate(lambda name: frame, {claim: REGISTERED[claim]})
+    return result
+
+
+@pytest.mark.parametrize("effect, verdict", [(0.45, "reproduced"), (0.2, "reproduced in part"),
+                                             (-0.1, "not reproduced")])
+def test_the_verdict_on_the_40_percent_follows_the_table(effect, verdict):
+    result = judge("early-40", early(effect, control=0.05))
+    assert result["verdict"] == verdict and result["n"] == 10
+    assert result["estimate"] == pytest.approx(effect, abs=0.01)
+    assert result["alone"]["He's scale"]["estimate"] == pytest.approx(0.05, abs=0.01)
+    assert result["alone"]["default scale"]["estimate"] == pytest.approx(-0.05, abs=0.01)
+
+
+def test_digits_decide_nothing_about_mnist():
+    result = judge("early-40", early(0.45, name="Digits"))
+    assert (result["verdict"], result["reason"]) == ("not tested", "embedded digits")
+
+
+@pytest.mark.parametrize("similarity, across, verdict", [
+    (0.0, 1.0, "reproduced"), (1.2, 1.0, "not reproduced"),
+    (0.0, 2.0, "not reproduced"),  # draws that are all alike are not stochastic
+])
+def test_decorrelated_yet_stochastic_needs_both(similarity, across, verdict):
+    assert judge("decorrelated-yet-stochastic", directions(similarity, across))["verdict"] == verdict
+
+
+def test_a_claim_without_an_experiment_is_not_tested():
+    result = judge("escape", None)
+    assert (result["verdict"], result["reason"]) == ("not tested", "no experiment yet")
+
+
+def test_a_differing_verdict_is_found():
+    claim = REGISTERED["early-40"] | {"expected": {"MNIST, tiny, SGD": "reproduced"}}
+    same, other = (claims.evaluate(lambda name: early(effect), {"early-40": claim}) for effect in (0.45, 0.2))
+    assert claims.differences(same) == []
+    assert [r["verdict"] for r in claims.differences(other)] == ["reproduced in part"]
+
+
+def test_one_seed_gives_a_table_with_null_and_no_verdict(tmp_path):
+    results = claims.evaluate(lambda name: early(0.4, n=1), {"early-40": REGISTERED["early-40"]})
+    claims.write(results, tmp_path / "claims.json")
+    [found] = json.loads((tmp_path / "claims.json").read_text("utf8"))
+    assert found["low"] is None and found["verdict"] == "undecided"
+    assert "undecided" in claims.as_text([found]) and "undecided" in claims.as_markdown([found])
+
+
+@pytest.mark.parametrize("text, message", [
+    ("x: {sentence: y, tabel: early}", r"claim 'x' has unknown keys \['tabel'\]"),
+    ("x: {table: early, rule: early_accuracy}", "claim 'x' has no sentence"),
+    ("x: {sentence: y, table: early, rule: guess}", "rule 'guess'; valid: early_accuracy, directions"),
+])
+def test_a_malformed_registry_is_refused(tmp_path, text, message):
+    (tmp_path / "claims.yml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        claims.load(tmp_path / "claims.yml")
+
+
+def test_the_registry_has_the_seven_claims_and_the_published_number():
+    assert list(REGISTERED) == ["early-40", "decorrelated-yet-stochastic", "redundancy-costs", "diversity-predicts",
+                                "early-help", "escape", "small-suffices"]
+    assert {name: c["published"] for name, c in REGISTERED.items() if "published" in c} == {"early-40": 0.4}
+
+
+class TestReference:
+    """The committed results are consistent: verdicts with tables, registry with verdicts, README with all."""
+
+    folder = table.ROOT / "results" / "reference"
+
+    @property
+    def committed(self):
+        return json.loads((self.folder / "claims.json").read_text("utf8"))
+
+    def test_verdicts_follow_from_the_committed_tables(self):
+        found = claims.evaluate(lambda name: table.read(name, "reference"))
+        assert len(found) == len(self.committed)
+        for ours, theirs in zip(found, self.committed):
+            assert ours["verdict"] == theirs["verdict"], ours
+            for number in ("estimate", "low", "high", "p"):
+                assert ours.get(number) == pytest.approx(theirs.get(number), abs=1e-6)
+
+    def test_every_decided_verdict_is_registered(self):
+        decided = {(r["claim"], r["setting"]): r["verdict"] for r in self.committed if r["verdict"] != "not tested"}
+        registered = {(name, setting): verdict for name, c in REGISTERED.items()
+                      for setting, verdict in (c.get("expected") or {}).items()}
+        assert registered == decided
+
+    def test_every_setting_has_at_least_30_seeds(self):
+        early = [r for r in self.committed if r["claim"] == "early-40"]
+        assert len(early) == 12 and all(r["n"] >= 30 for r in early)
+
+    def test_readme_is_generated_from_them(self):
+        text = (table.ROOT / "README.md").read_text("utf8")
+        assert readme.generated(text, self.folder) == text
+        for result in self.committed:  # and would notice
+            assert f"| {result['claim']} |" in text
+        assert readme.generated(text.replace("| not reproduced |", "| reproduced |"), self.folder) == text
+
+    def test_they_say_where_they_come_from_and_are_small(self):
+        facts = json.loads((self.folder / "provenance.json").read_text("utf8"))
+        assert facts["preset"] == "paper" and not facts["notice"] and set(facts["data"]) == set(table.ARCHIVED)
+        assert len(facts["commit"]) == 40 and facts["versions"]["torch"] and facts["machine"]["cores"]
+        assert sum(p.stat().st_size for p in self.folder.rglob("*") if p.is_file()) < 15e6

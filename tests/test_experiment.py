@@ -1,0 +1,197 @@
+"""Specifications, the cache by content, and a table against an independent training loop."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from dndiv import data, experiment, init, population, study, table
+from dndiv.study import Directions, Observation, Training
+
+TINY = experiment.Preset(("Digits",), seeds=3, baseline_seeds=1, direction_seeds=3)
+
+
+@pytest.fixture
+def small(results, monkeypatch):
+    """An experiment of two units that takes a second: two settings, two arms, one epoch."""
+    units = [Training("Digits", setting, "sgd", ("default", "decorrelated"), (0, 1), epochs=1)
+             for setting in ("shallow", "tiny")]
+    monkeypatch.setitem(experiment.EXPERIMENTS, "small", lambda preset, names: units)
+    monkeypatch.setitem(experiment.PRESETS, "smoke", TINY)
+    return results
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"data": "mnist"}, "unknown data set 'mnist'; choose one of MNIST"),
+    ({"setting": "wide"}, "unknown setting 'wide'; choose one of shallow, tiny, narrow"),
+    ({"optimizer": "SGD"}, "unknown optimizer 'SGD'; choose one of sgd, adam"),
+    ({"arms": ("default", "decorelated")}, "unknown arm 'decorelated'; choose one of default"),
+    ({"arms": ()}, "one or more different names"), ({"arms": ("he", "he")}, "one or more different names"),
+    ({"seeds": ()}, "one or more different integers"), ({"seeds": (1, 1)}, "one or more different integers"),
+    ({"seeds": (-1,)}, "integers from 0"), ({"epochs": 0}, "at least 1, not 0"),
+])
+def test_a_bad_specification_is_refused_with_the_valid_values(change, message):
+    good = Training("Digits", "tiny", "sgd", ("default",), (0,))
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(good, **change)
+
+
+@pytest.mark.parametrize("words, message", [
+    (("late", "smoke"), "unknown experiment 'late'; choose one of directions, early"),
+    (("early", "papr"), "unknown preset 'papr'; choose one of smoke, quick, paper, reference"),
+    (("early", "smoke", "gpu"), "unknown device 'gpu'; choose one of auto, cpu, cuda"),
+    (("early", "smoke", "cpu", 0), "whole number from 1, not '0'"),
+])
+def test_a_bad_request_is_refused_before_any_work(results, words, message):
+    with pytest.raises(ValueError, match=message):
+        experiment.table(*words)
+    assert not list(results.iterdir())
+
+
+def test_specifications_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Training("Digits", "tiny", "sgd", ("default",), (0,)).epochs = 3
+
+
+@pytest.mark.parametrize("setting", table.SETTINGS)
+@pytest.mark.parametrize("optimizer", table.OPTIMIZERS)
+def test_the_table_agrees_with_an_independent_training_loop(setting, optimizer):
+    digits, seed, arms = data.load("Digits"), 1, ("default", "decorrelated", "alive")
+    rows = pd.DataFrame(Training("Digits", setting, optimizer, arms, (0, seed), epochs=2).rows("cpu"),
+                        columns=table.COLUMNS)
+    for arm in arms:
+        sizes = (64, *table.SETTINGS[setting], 10)
+        net = nn.Sequential(*[m for i, o in zip(sizes, sizes[1:]) for m in (nn.Linear(i, o), nn.ReLU())][:-1])
+        epoch_orders = [o[0] for _, o in zip(range(2), population.orders([seed], 1437))]
+        init.initialize_(net, arm, digits.x_train[epoch_orders[0][:1024]], population.draw_generator(seed))
+        update = torch.optim.SGD(net.parameters(), 0.01) if optimizer == "sgd" else torch.optim.Adam(net.parameters(), 0.001)
+        for epoch in range(3):
+            if epoch:
+                for index in epoch_orders[epoch - 1].split(8):
+                    update.zero_grad()
+                    nn.functional.cross_entropy(net(digits.x_train[index]), digits.y_train[index]).backward()
+                    update.step()
+            with torch.no_grad():
+                logits = net(digits.x_test)
+            expected = {"accuracy": (logits.argmax(1) == digits.y_test).float().mean().item(),
+                        "loss": nn.functional.cross_entropy(logits, digits.y_test).item()}
+            found = rows[(rows.arm == arm) & (rows.seed == seed) & (rows.epoch == epoch)].set_index("measure").value
+            assert found.accuracy == pytest.approx(expected["accuracy"], abs=3 / 360)  # float32, and near-ties
+            assert found.loss == pytest.approx(expected["loss"], rel=5e-3)
+
+
+def test_directions_against_numpy_one_pair_at_a_time():
+    rows = pd.DataFrame(Directions("tiny", ("default",), (5,)).rows("cpu"), columns=table.COLUMNS)
+    nets = [init.default_(population.network((784, 4, 4, 4)), population.draw_generator(s))
+            for s in (5, 5 + study.PARTNER)]
+    w, other = (net[2].weight.detach().numpy().astype(float) for net in nets)
+
+    def cosine(a, b):
+        return a @ b / np.sqrt((a @ a) * (b @ b))
+
+    pairs = [cosine(w[i], w[j]) for i in range(4) for j in range(i)]
+    across = [cosine(w[i], other[i]) for i in range(4)]
+    found = rows[rows.layer == 2].set_index("measure").value
+    expected = {"similarity": np.mean(np.abs(pairs)), "max_similarity": np.max(np.abs(pairs)), "cosine": np.mean(pairs),
+                "across": np.mean(np.abs(across)), "row_cosine": across[0]}
+    assert found.to_dict() == pytest.approx(expected)
+
+
+def test_nothing_is_computed_twice_and_an_interrupted_run_goes_on(small, monkeypatch):
+    first = experiment.table("small", "smoke", "cpu", jobs=1)
+    assert list(first.columns) == table.COLUMNS and len(first) == 2 * 2 * 2 * 2 * 2
+    units = sorted((small / "cache").glob("*.csv"))
+    before = {path: path.read_bytes() for path in units}
+    units[0].unlink()  # as if killed before it was finished
+    ran = []
+    run = experiment._run
+    monkeypatch.setattr(experiment, "_run", lambda unit, device: ran.append(unit) or run(unit, device))
+    second = experiment.table("small", "smoke", "cpu", jobs=1)
+    assert len(ran) == 1
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+    assert {path: path.read_bytes() for path in units} == before  # bit for bit
+    experiment.table("small", "smoke", "cpu", jobs=1)
+    assert len(ran) == 1
+    assert not list(small.rglob("*.part"))
+
+
+def test_a_unit_that_fails_leaves_nothing_behind_but_the_finished_ones(small, monkeypatch):
+    rows = Training.rows
+
+    def fail(self, device):
+        if self.setting == "tiny":
+            raise RuntimeError("no more power")
+        return rows(self, device)
+
+    monkeypatch.setattr(Training, "rows", fail)
+    monkeypatch.setattr(experiment, "_code", lambda kind: "the same")
+    with pytest.raises(RuntimeError, match="no more power"):
+        experiment.table("small", "smoke", "cpu", jobs=1)
+    assert len(list((small / "cache").glob("*.csv"))) == 1 and not list(small.rglob("*.part"))
+
+
+def test_tables_do_not_depend_on_the_number_of_processes(small):
+    one = experiment.table("small", "smoke", "cpu", jobs=1)
+    for path in (small / "cache").iterdir():
+        path.unlink()
+    pd.testing.assert_frame_equal(one, experiment.table("small", "smoke", "cpu", jobs=2), check_exact=True)
+
+
+def test_written_tables_are_read_back_bit_for_bit_and_have_the_same_bytes(small):
+    frame = experiment.table("small", "smoke", "cpu", jobs=1)
+    frame.loc[0, "value"] = float("nan")
+    table.write(frame, "small", "smoke")
+    content = table.path("small", "smoke").read_bytes()
+    pd.testing.assert_frame_equal(table.read("small", "smoke"), frame, check_exact=True)
+    table.write(frame, "small", "smoke")
+    assert table.path("small", "smoke").read_bytes() == content
+    with pytest.raises(FileNotFoundError, match="make it with `make reproduce PRESET=quick`"):
+        table.read("small", "quick")
+
+
+def test_the_key_of_a_unit_follows_what_it_computes(monkeypatch):
+    unit = Training("Digits", "tiny", "sgd", ("default",), (0,))
+    key = experiment._path(unit).name
+    assert experiment._path(Training("Digits", "tiny", "sgd", ("default",), (0,))).name == key
+    others = [dataclasses.replace(unit, **change) for change in (
+        {"setting": "3×4"}, {"seeds": (1,)}, {"arms": ("he",)}, {"optimizer": "adam"}, {"epochs": 3}, {"setting": "narrow"})]
+    names = {experiment._path(u).name for u in others}
+    monkeypatch.setitem(study.BATCH, "Digits", 16)
+    names.add(experiment._path(unit).name)
+    monkeypatch.setattr(experiment, "_code", lambda kind: "other code")
+    names.add(experiment._path(unit).name)
+    assert key not in names and len(names) == 8
+
+
+def test_comments_and_docstrings_do_not_change_the_code_and_statements_do():
+    code = 'def f(x):\n    """Doc."""\n    return x + 1\n'
+    same = '# A comment.\ndef f(x):\n\n    """Other words."""\n    # why\n    return (x + 1)\n'
+    assert experiment.stripped(code) == experiment.stripped(same) != experiment.stripped(code.replace("1", "2"))
+
+
+@pytest.mark.parametrize("preset, seeds", [("smoke", 3), ("quick", 5), ("paper", 30)])
+def test_presets_cover_every_setting_with_their_seeds(preset, seeds):
+    names = experiment.PRESETS[preset].data
+    cells = {}
+    for unit in experiment.units("early", preset, names):
+        cells.setdefault((unit.data, unit.setting, unit.optimizer), []).extend(unit.seeds)
+    assert len(cells) == len(names) * len(table.SETTINGS) * len(table.OPTIMIZERS)
+    assert all(found == list(range(seeds)) for found in cells.values())
+
+
+def test_what_draws_and_judges_needs_no_torch():
+    import subprocess
+    import sys
+
+    code = "import sys, dndiv, dndiv.claims, dndiv.figures, dndiv.readme; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_cuda_is_refused_where_there_is_none(results):
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match="PyTorch sees no GPU here; choose auto or cpu"):
+            experiment.table("early", "smoke", "cuda")
+    assert experiment.choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
