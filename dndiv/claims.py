@@ -54,17 +54,13 @@ def _early_accuracy(table: pd.DataFrame, claim: dict) -> list[dict]:
     controls = {label: stats.effects(values, [tuple(pair)]) for label, pair in claim["controls"].items()}
     results = []
     for k, row in enumerate(whole.itertuples()):
-        verdict, reason = stats.verdict(row.low, row.high, claim.get("published")), ""
-        if row.data not in tables.ARCHIVED:  # the stand-in can never decide a claim about MNIST or Fashion-MNIST
-            verdict, reason = NOT_TESTED, "embedded digits"
         alone = {label: _numbers(next(found.iloc[[k]].itertuples())) for label, found in controls.items()}
-        results.append({"setting": f"{tables.TITLES[row.data]}, {row.setting}, {tables.OPTIMIZERS[row.optimizer]}",
-                        **_numbers(row), "alone": alone, "verdict": verdict, "reason": reason})
+        results.append(_judged(row, claim, "") | {"alone": alone})
     return results
 
 
 def _numbers(row) -> dict:
-    return {name: getattr(row, name) for name in ("estimate", "low", "high", "n", "p", "p_holm")}
+    return {name: getattr(row, name) for name in ("estimate", "low", "high", "n", "p", "p_holm") if hasattr(row, name)}
 
 
 def _directions(table: pd.DataFrame, claim: dict) -> list[dict]:
@@ -85,7 +81,31 @@ def _directions(table: pd.DataFrame, claim: dict) -> list[dict]:
     return results
 
 
-RULES = {"early_accuracy": _early_accuracy, "directions": _directions}
+def _thirds(table: pd.DataFrame, claim: dict) -> list[dict]:
+    found = stats.thirds(table)
+    steps = found[found.outcome == "epochs to target"].set_index(tables.CELL).estimate
+    results = []
+    for row in found[found.outcome == "final accuracy"].itertuples():
+        reason = f"epochs to target {_percent(steps[row.data, row.setting, row.optimizer])}"
+        results.append(_judged(row, claim, reason))
+    return results
+
+
+def _prediction(table: pd.DataFrame, claim: dict) -> list[dict]:
+    found = stats.predictions(table, measures=["effective_rank"], epochs=[1])
+    return [_judged(row, claim, "") | {"unit": "ρ"} for row in found[found.outcome == "final"].itertuples()]
+
+
+def _judged(row, claim: dict, reason: str) -> dict:
+    """The result of a row of effects: digits decide nothing about MNIST and Fashion-MNIST, whose stand-in they are."""
+    verdict = stats.verdict(row.low, row.high, claim.get("published"))
+    if row.data not in tables.ARCHIVED:
+        verdict, reason = NOT_TESTED, "embedded digits"
+    return {"setting": f"{tables.TITLES[row.data]}, {row.setting}, {tables.OPTIMIZERS[row.optimizer]}", **_numbers(row),
+            "verdict": verdict, "reason": reason}
+
+
+RULES = {"early_accuracy": _early_accuracy, "directions": _directions, "thirds": _thirds, "prediction": _prediction}
 
 
 def differences(results: list[dict]) -> list[dict]:
@@ -131,8 +151,11 @@ def _percent(value: float | None) -> str:
 
 
 def _measured(numbers: dict) -> str:
-    if numbers.get("estimate") is None:
+    if numbers.get("estimate") is None or not math.isfinite(numbers["estimate"]):
         return "–"
+    if numbers.get("unit") == "ρ":
+        low, high = ("–" if v is None or not math.isfinite(v) else f"{v:+.2f}" for v in (numbers["low"], numbers["high"]))
+        return f"ρ = {numbers['estimate']:+.2f} [{low}, {high}]"
     return f"{_percent(numbers['estimate'])} [{_percent(numbers['low'])}, {_percent(numbers['high'])}]"
 
 

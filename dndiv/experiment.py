@@ -25,9 +25,9 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from dndiv import data, init, population, provenance
+from dndiv import data, init, provenance
 from dndiv import table as tables
-from dndiv.study import Directions, Training, choose
+from dndiv.study import Directions, Observation, Portraits, Training, choose
 from dndiv.table import ARCHIVED, COLUMNS, OPTIMIZERS, REFERENCE, RESULTS, SETTINGS, atomically
 
 SEEDS_PER_UNIT = 5  # weights, gradients and moments of 5 seeds × 13 arms fit the cache
@@ -36,7 +36,10 @@ EARLY_ARMS = (*init.LADDER, "simplex", "simplex_standardized", "simplex_alive",
 BASELINE_ARMS = tuple(f"{name}{twin}" for name in init.OTHERS for twin in ("", "_decorrelated"))
 DIRECTION_ARMS = ("default", "default_decorrelated", "default_simplex", "default_gram", "he", "he_decorrelated")
 
-Unit = Training | Directions
+OBSERVED_ARMS = ("default", "decorrelated")
+WIDTHS, DEPTHS = (2, 4, 8, 16, 32, 64, 128, 256), (1, 3)
+
+Unit = Training | Directions  # and what derives from them
 
 
 # ------------------------------------------------------------------------------------------ presets and experiments
@@ -45,13 +48,18 @@ class Preset:
     data: tuple[str, ...]
     seeds: int            # of the arms that decide claims
     baseline_seeds: int   # of the other initializations
+    observed_seeds: int   # of networks whose diversity is followed
+    width_seeds: int      # of networks of every width; two where they are wide and dear
     direction_seeds: int  # of drawn, untrained weights
+    widths: tuple[int, ...] = WIDTHS
 
 
 PRESETS = {
-    "smoke": Preset(("Digits",), seeds=3, baseline_seeds=3, direction_seeds=20),
-    "quick": Preset(ARCHIVED, seeds=5, baseline_seeds=2, direction_seeds=200),
-    "paper": Preset(ARCHIVED, seeds=30, baseline_seeds=10, direction_seeds=200),
+    "smoke": Preset(("Digits",), seeds=5, baseline_seeds=2, observed_seeds=5, width_seeds=2, direction_seeds=20,
+                    widths=(2, 8, 32)),
+    "quick": Preset(ARCHIVED, seeds=4, baseline_seeds=1, observed_seeds=4, width_seeds=1, direction_seeds=50,
+                    widths=(2, 4, 8, 16, 32, 64)),
+    "paper": Preset(ARCHIVED, seeds=30, baseline_seeds=5, observed_seeds=20, width_seeds=5, direction_seeds=200),
 }
 
 
@@ -69,6 +77,15 @@ EXPERIMENTS = {
                                          for block in _blocks(preset.direction_seeds, 25)],
     "early": lambda preset, names: _trained(EARLY_ARMS, preset.seeds, names),
     "baselines": lambda preset, names: _trained(BASELINE_ARMS, preset.baseline_seeds, names),
+    "diversity": lambda preset, names: [Observation(name, setting, optimizer, OBSERVED_ARMS, block) for name in names
+                                        for setting in SETTINGS for optimizer in OPTIMIZERS
+                                        for block in _blocks(preset.observed_seeds, 10)],
+    "redundancy": lambda preset, names: [
+        Observation(name, f"{depth}×{width}", "adam", ("default",), block, log_spaced=False, lesions=False)
+        for width in reversed(preset.widths) for name in names for depth in DEPTHS
+        for block in _blocks(preset.width_seeds if width <= 64 else min(2, preset.width_seeds))],
+    "portraits": lambda preset, names: [Portraits(name, "shallow", "adam", ("default",), tuple(range(20)))
+                                        for name in names],
 }
 
 

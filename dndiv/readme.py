@@ -36,13 +36,14 @@ def generated(text: str, folder: Path) -> str:
 
 def _times(facts: dict) -> str:
     """Run times and memory of the reference run, with the machine named."""
-    machine, steps = facts["machine"], facts["steps"]
-    lines = ["| step | wall time | peak memory of its largest process |", "| --- | --- | --- |"]
-    peak = max(e["peak_memory_mib"] for e in facts["experiments"].values())
-    for name, label in (("setup", "`make setup`: the environment"), ("tables", "training")):
-        if name in steps:
-            memory = f"{max(peak, steps[name]['peak_memory_mib']) / 1024:.1f} GiB" if name == "tables" else "–"
-            lines.append(f"| {label} | {steps[name]['seconds'] / 60:.1f} min | {memory} |")
+    machine, steps, studies = facts["machine"], facts["steps"], facts["experiments"].values()
+    work = sum(e["unit_seconds"] for e in studies) / 60
+    peak = max(e["peak_memory_mib"] for e in studies) / 1024
+    lines = ["| step | time | peak memory of its largest process |", "| --- | --- | --- |"]
+    if "setup" in steps:
+        lines.append(f"| `make setup`: the environment | {steps['setup']['seconds'] / 60:.1f} min | – |")
+    lines.append(f"| training, {sum(e['units'] for e in studies)} units | {work:.0f} min of single-threaded work, "
+                 f"shared by {machine['cores']} processes | {peak:.1f} GiB |")
     books = [s for name, s in steps.items() if name not in ("setup", "tables")]
     lines.append(f"| {len(books)} notebooks | {sum(s['seconds'] for s in books) / 60:.1f} min | "
                  f"{max(s['peak_memory_mib'] for s in books) / 1024:.1f} GiB |")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from dndiv.table import CELL
+from dndiv.table import CELL, hidden_layers
 
 RESAMPLES = 9999
 BOOTSTRAP_SEED = 20210912  # fixed, so that the same table gives the same interval
@@ -42,22 +42,70 @@ def effect(treated: Sequence[float], baseline: Sequence[float]) -> Effect:
     if not b.mean() > 0:
         raise ValueError(f"a relative effect needs a baseline with a positive mean, not {b.mean()}")
 
-    def ratio(x, y, axis=-1):
-        return x.mean(axis) / y.mean(axis) - 1
-
-    estimate, n = float(ratio(t, b)), len(t)
+    estimate, n = float(_ratio(t, b)), len(t)
     if n < 2:
         return Effect(estimate, np.nan, np.nan, np.nan, n)
+    test = stats.permutation_test((t - b,), lambda x, axis=-1: x.mean(axis), permutation_type="samples",
+                                  vectorized=True, n_resamples=RESAMPLES, rng=np.random.default_rng(BOOTSTRAP_SEED))
+    return Effect(estimate, *_interval((t, b), _ratio, paired=True), float(test.pvalue), n)
+
+
+def between(treated: Sequence[float], baseline: Sequence[float]) -> Effect:
+    """The relative effect between two groups of different seeds, as ``effect`` but unpaired; n counts both groups."""
+    t, b = np.asarray(treated, float), np.asarray(baseline, float)
+    if min(len(t), len(b)) < 1 or not (np.isfinite(t).all() and np.isfinite(b).all()):
+        raise ValueError(f"both groups need finite values, not {t} and {b}")
+    if not b.mean() > 0:
+        raise ValueError(f"a relative effect needs a baseline with a positive mean, not {b.mean()}")
+    estimate, n = float(_ratio(t, b)), len(t) + len(b)
+    if min(len(t), len(b)) < 2:
+        return Effect(estimate, np.nan, np.nan, np.nan, n)
+    test = stats.permutation_test((t, b), lambda x, y, axis=-1: x.mean(axis) - y.mean(axis), vectorized=True,
+                                  n_resamples=RESAMPLES, rng=np.random.default_rng(BOOTSTRAP_SEED))
+    return Effect(estimate, *_interval((t, b), _ratio, paired=False), float(test.pvalue), n)
+
+
+def rank_correlation(x: Sequence[float], y: Sequence[float], bootstrap: bool = True) -> Effect:
+    """Spearman's ρ over seeds with a 95 % interval; the p-value is of Student's t for ρ.
+
+    The interval is the BCa bootstrap's; or, for curves of hundreds of them, Fisher's z with the variance 1.06/(n−3)
+    (Fieller, Hartley & Pearson 1957). All NaN where it is undefined: fewer than four seeds, or all values of x or of y equal.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    if x.shape != y.shape or not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("a rank correlation needs finite values in pairs")
+    if len(x) < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return Effect(np.nan, np.nan, np.nan, np.nan, len(x))
+    found = stats.spearmanr(x, y)
+    if bootstrap:
+        low, high = _interval((x, y), _spearman, paired=True)
+    else:
+        z, half = np.arctanh(np.clip(found.statistic, -0.9999, 0.9999)), 1.96 * np.sqrt(1.06 / (len(x) - 3))
+        low, high = np.tanh([z - half, z + half])
+    return Effect(float(found.statistic), float(low), float(high), float(found.pvalue), len(x))
+
+
+def _ratio(x, y, axis=-1):
+    return x.mean(axis) / y.mean(axis) - 1
+
+
+def _spearman(x, y, axis=-1):
+    a, b = (stats.rankdata(v, axis=axis) for v in (x, y))
+    a, b = (v - v.mean(axis, keepdims=True) for v in (a, b))
+    scale = np.sqrt((a ** 2).sum(axis) * (b ** 2).sum(axis))
+    return np.divide((a * b).sum(axis), scale, out=np.zeros_like(scale), where=scale > 0)
+
+
+def _interval(samples, statistic, paired) -> tuple[float, float]:
+    """The 95 % BCa interval over seeds; where BCa is undefined, the percentile interval."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")  # scipy warns where BCa is undefined; that case is handled below
-        result = stats.bootstrap((t, b), ratio, paired=True, vectorized=True, n_resamples=RESAMPLES,
+        result = stats.bootstrap(samples, statistic, paired=paired, vectorized=True, n_resamples=RESAMPLES,
                                  method="BCa", rng=np.random.default_rng(BOOTSTRAP_SEED))
     low, high = result.confidence_interval
     if not (np.isfinite(low) and np.isfinite(high)):
         low, high = np.quantile(result.bootstrap_distribution, [0.025, 0.975])
-    test = stats.permutation_test((t - b,), lambda x, axis=-1: x.mean(axis), permutation_type="samples",
-                                  vectorized=True, n_resamples=RESAMPLES, rng=np.random.default_rng(BOOTSTRAP_SEED))
-    return Effect(estimate, float(low), float(high), float(test.pvalue), n)
+    return float(low), float(high)
 
 
 def holm(pvalues: Sequence[float]) -> np.ndarray:
@@ -110,3 +158,97 @@ def verdict(low: float, high: float, published: float | None) -> str:
     if low > 0:
         return "reproduced" if high >= published else "reproduced in part"
     return "undecided" if high >= published else "not reproduced"
+
+
+# measures of diversity, by the name of their rows: sign +1 where more is more diverse, −1 where it is less
+DIVERSITY = {"effective_rank": 1, "correlation": -1, "similarity": -1, "log_volume": 1, "dead": -1}
+
+
+def network_diversity(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """A measure of diversity of whole networks: the mean over their hidden layers, larger being more diverse.
+
+    Ranks are shares of the layer's width. Rows are indexed by data, setting, optimizer, arm and seed; a column per
+    epoch. Layers where the measure is undefined (a layer without two varying units) count as not diverse at all.
+    """
+    if measure not in DIVERSITY:
+        raise ValueError(f"unknown measure {measure!r}; choose one of {', '.join(DIVERSITY)}")
+    rows = table[(table.measure == measure) & table.layer.str.isdecimal()]
+    value = rows.value
+    if measure == "effective_rank":
+        value = value / [hidden_layers(s)[int(k) - 1] for s, k in zip(rows.setting, rows.layer)]
+    if measure == "correlation":
+        value = value.fillna(1.0)
+    if measure == "log_volume":
+        value = value.clip(lower=-50.0)  # −inf where rows are dependent; ranks are what is used of it
+    signed = rows.assign(value=DIVERSITY[measure] * value)
+    return signed.pivot_table(index=[*CELL, "arm", "seed"], columns="epoch", values="value", aggfunc="mean", sort=False)
+
+
+def accuracy(table: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracy, indexed by data, setting, optimizer, arm and seed; a column per epoch."""
+    rows = table[table.measure == "accuracy"]
+    return rows.pivot_table(index=[*CELL, "arm", "seed"], columns="epoch", values="value", sort=False)
+
+
+def epochs_to(accuracies: pd.DataFrame, target: float) -> pd.Series:
+    """The first epoch in training at which a network has reached the target; the last one where it never has."""
+    accuracies = accuracies.loc[:, accuracies.columns > 0]
+    reached = accuracies.ge(target)
+    return reached.idxmax(axis=1).where(reached.any(axis=1), accuracies.columns.max()).astype(float)
+
+
+def thirds(table: pd.DataFrame, arm: str = "default", measure: str = "effective_rank", epoch: float = 1) -> pd.DataFrame:
+    """The most against the least diverse third of the seeds, by a measure at an epoch, in every cell.
+
+    Rows: the cell, outcome (``final accuracy``, ``early accuracy``, and ``epochs to target``: to nine tenths of the
+    cell's median final accuracy), and the columns of ``Effect``.
+    """
+    diversity, reached = (frame.xs(arm, level="arm") for frame in (network_diversity(table, measure), accuracy(table)))
+    rows = []
+    for cell, group in reached.groupby(level=CELL, sort=False):
+        order = diversity.loc[group.index, epoch].sort_values(kind="stable").index
+        size = max(len(order) // 3, 1)
+        outcomes = {"final accuracy": group[group.columns.max()], "early accuracy": group[[1, 2, 3, 4, 5]].mean(axis=1),
+                    "epochs to target": epochs_to(group, 0.9 * group[group.columns.max()].median())}
+        for name, outcome in outcomes.items():
+            found = between(outcome.loc[order[-size:]], outcome.loc[order[:size]])
+            rows.append(dict(zip(CELL, cell)) | {"outcome": name} | vars(found))
+    return pd.DataFrame(rows)
+
+
+def predictions(table: pd.DataFrame, measures: Sequence[str] = tuple(DIVERSITY), arm: str = "default",
+                epochs: Sequence[float] | None = None, bootstrap: bool = True) -> pd.DataFrame:
+    """Rank correlation over seeds of diversity at an epoch with accuracy then (``now``) and at the end (``final``).
+
+    bootstrap: as in ``rank_correlation``. Rows: the cell, measure, epoch, outcome, and the columns of ``Effect``.
+    """
+    reached = accuracy(table).xs(arm, level="arm")
+    rows = []
+    for measure in measures:
+        diversity = network_diversity(table, measure).xs(arm, level="arm")
+        for cell, group in diversity.groupby(level=CELL, sort=False):
+            for epoch in group.columns if epochs is None else epochs:
+                for outcome, when in (("now", epoch), ("final", reached.columns.max())):
+                    found = rank_correlation(group[epoch], reached.loc[group.index, when], bootstrap)
+                    rows.append(dict(zip(CELL, cell)) | {"measure": measure, "epoch": epoch, "outcome": outcome} | vars(found))
+    return pd.DataFrame(rows)
+
+
+def lesions(table: pd.DataFrame, arm: str = "default") -> pd.DataFrame:
+    """The lesion test, per cell: the mean over networks of the rank correlation, over the units of a network, of the
+    accuracy lost without a unit with its similarity to its nearest neighbour. n counts networks.
+
+    Units that are constant have no neighbour and are left out, as are networks with fewer than four units left.
+    """
+    rows = table[(table.arm == arm) & table.measure.isin(["lesion", "nearest"])]
+    units = rows.pivot_table(index=[*CELL, "seed", "layer"], columns="measure", values="value", sort=False).dropna()
+    found = []
+    for cell, group in units.groupby(level=CELL, sort=False):
+        rho = np.asarray([_spearman(g.nearest.to_numpy(), g.lesion.to_numpy()) for _, g in group.groupby(level="seed")
+                          if len(g) >= 4 and np.ptp(g.lesion) > 0])
+        low = high = np.nan
+        if len(rho) > 1:
+            low, high = _interval((rho,), lambda x, axis=-1: x.mean(axis), paired=False)
+        p = float(stats.wilcoxon(rho).pvalue) if len(rho) > 1 and np.any(rho) else np.nan
+        found.append(dict(zip(CELL, cell)) | vars(Effect(float(rho.mean()) if len(rho) else np.nan, low, high, p, len(rho))))
+    return pd.DataFrame(found)

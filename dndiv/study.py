@@ -155,6 +155,41 @@ class Observation(Training):
 
 
 @dataclass(frozen=True)
+class Portraits(Training):
+    """What diverse and redundant neurons look like: weights and correlations of two networks of one hidden layer.
+
+    Of all seeds, the ones whose units are least and most correlated after training are kept, ``weight`` with layer
+    "1.7.300" for pixel 300 of unit 7; and ``pair``, the correlation of units 7 and 3 (layer "1.7.3"), for these two
+    at the end, and for the first seed in the course of training.
+    """
+
+    code: ClassVar = (data, init, population, diversity)
+
+    def pauses(self, per_epoch):
+        return tuple(step for step in (8, 64, 512) if step < per_epoch)
+
+    def measured(self, trained, here, epoch):
+        x = here.x_test[:HELD_OUT]
+        h = trained.forward(x.unsqueeze(0))[0].view(trained.seeds, trained.arms, -1, len(x))
+        correlation = diversity.correlation_matrix(h)[0][:, 0]  # of the first arm
+        kept = {0}
+        rows = super().measured(trained, here, epoch)
+        if epoch == self.epochs:
+            mean = diversity.activation_correlation(h[:, 0])["mean"].nan_to_num(1)
+            chosen = int(mean.argmin()), int(mean.argmax())
+            kept |= set(chosen)
+            for s in chosen:
+                rows += [(self.data, self.setting, self.optimizer, self.arms[0], self.seeds[s], f"1.{i}.{j}",
+                          _number(epoch), "weight", w)
+                         for i, row in enumerate(trained.weights[0][s, 0].tolist()) for j, w in enumerate(row)]
+        for s in sorted(kept):
+            rows += [(self.data, self.setting, self.optimizer, self.arms[0], self.seeds[s], f"1.{i}.{j}",
+                      _number(epoch), "pair", r)
+                     for i, row in enumerate(correlation[s].tolist()) for j, r in enumerate(row)]
+        return rows
+
+
+@dataclass(frozen=True)
 class Directions:
     """Weights as they are drawn, without training: how similar the rows of a layer are, within and across draws.
 

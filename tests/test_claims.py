@@ -61,6 +61,22 @@ def test_decorrelated_yet_stochastic_needs_both(similarity, across, verdict):
     assert judge("decorrelated-yet-stochastic", directions(similarity, across))["verdict"] == verdict
 
 
+@pytest.mark.parametrize("relation, verdict", [(1.0, "reproduced"), (-1.0, "not reproduced")])
+@pytest.mark.parametrize("claim", ["redundancy-costs", "diversity-predicts"])
+def test_claims_of_diversity_follow_the_table(claim, relation, verdict):
+    rows = []
+    for seed in range(12):
+        noise = 0.001 * (seed % 3)
+        for epoch in range(6):
+            rows += [("MNIST", "tiny", "sgd", "default", seed, "1", epoch, "effective_rank", 1 + 0.2 * seed),
+                     ("MNIST", "tiny", "sgd", "default", seed, "", epoch, "accuracy", 0.5 + relation * 0.02 * seed + noise)]
+    frame = pd.DataFrame(rows, columns=table.COLUMNS)
+    result = judge(claim, frame)
+    assert (result["verdict"], result["setting"]) == (verdict, "MNIST, tiny, SGD")
+    assert ("ρ = " in claims.as_text([result])) == (claim == "diversity-predicts")
+    assert judge(claim, frame.assign(data="Digits"))["verdict"] == "not tested"
+
+
 def test_a_claim_without_an_experiment_is_not_tested():
     result = judge("escape", None)
     assert (result["verdict"], result["reason"]) == ("not tested", "no experiment yet")
@@ -84,7 +100,7 @@ def test_one_seed_gives_a_table_with_null_and_no_verdict(tmp_path):
 @pytest.mark.parametrize("text, message", [
     ("x: {sentence: y, tabel: early}", r"claim 'x' has unknown keys \['tabel'\]"),
     ("x: {table: early, rule: early_accuracy}", "claim 'x' has no sentence"),
-    ("x: {sentence: y, table: early, rule: guess}", "rule 'guess'; valid: early_accuracy, directions"),
+    ("x: {sentence: y, table: early, rule: guess}", "rule 'guess'; valid: early_accuracy, directions, thirds, prediction"),
 ])
 def test_a_malformed_registry_is_refused(tmp_path, text, message):
     (tmp_path / "claims.yml").write_text(text)

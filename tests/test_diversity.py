@@ -165,7 +165,7 @@ def test_ambiguity_decomposition_is_exact_and_equals_loops():
     members, target = random(5, 4, 20), random(4, 20, seed=3)
     found = d.ambiguity(members, target)
     assert found["ensemble"].item() == pytest.approx((found["member"] - found["ambiguity"]).item(), rel=1e-12)
-    f, y = members.numpy(), target.numpy()
+    f = members.numpy()
     expected = np.mean([np.mean([((f[i, :, n] - f[:, :, n].mean(0)) ** 2).sum() for i in range(5)]) for n in range(20)])
     assert found["ambiguity"].item() == pytest.approx(expected)
     same = d.ambiguity(members[:1].repeat(5, 1, 1), target)

@@ -82,7 +82,7 @@ def test_members_equal_networks_trained_alone(optimizer, hidden, activation):
 def test_every_initialization_trains_as_it_does_alone(optimizer):
     nets = [[fresh(5, (4, 4), arm=arm) for arm in init.ARMS]]
     trained = together(nets, optimizer, (5,), 8)
-    for a, (arm, net) in enumerate(zip(init.ARMS, nets[0])):
+    for a, net in enumerate(nets[0]):
         assert_same(trained.member(0, a), alone(net, optimizer, 5, 8), 1e-7)
 
 

@@ -105,3 +105,74 @@ def test_effects_have_a_row_per_cell_and_holm_within_a_pair():
     assert found.p_holm[0] == pytest.approx(min(1, 2 * found.p[0]))
     with pytest.raises(ValueError, match="no arm 'c'; it has a, b"):
         stats.effects(stats.early_accuracy(make_table()), [("c", "a")])
+
+
+# ------------------------------------------------------------------------------------- diversity and what it predicts
+def test_between_groups_is_unpaired():
+    rng = np.random.default_rng(2)
+    a, b = rng.normal(1.2, 0.1, 12), rng.normal(1.0, 0.1, 10)
+    found = stats.between(a, b)
+    assert found.estimate == pytest.approx(a.mean() / b.mean() - 1) and found.n == 22
+    theirs = scipy_stats.bootstrap((a, b), lambda x, y: x.mean() / y.mean() - 1, vectorized=False, n_resamples=2000,
+                                   method="BCa", rng=np.random.default_rng(7)).confidence_interval
+    assert (found.low, found.high) == pytest.approx(theirs, abs=0.01)
+    assert math.isnan(stats.between([1.0], [1.0, 2.0]).low)
+    with pytest.raises(ValueError, match="finite values"):
+        stats.between([], [1.0])
+
+
+def test_rank_correlation_equals_scipys_and_handles_ties_and_constants():
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=40).round(1)
+    y = (x + rng.normal(size=40)).round(1)
+    expected = scipy_stats.spearmanr(x, y)
+    for bootstrap in (True, False):
+        found = stats.rank_correlation(x, y, bootstrap)
+        assert (found.estimate, found.p) == pytest.approx((expected.statistic, expected.pvalue))
+        assert found.low < found.estimate < found.high
+    by_bootstrap, by_fisher = stats.rank_correlation(x, y), stats.rank_correlation(x, y, bootstrap=False)
+    assert (by_bootstrap.low, by_bootstrap.high) == pytest.approx((by_fisher.low, by_fisher.high), abs=0.15)
+    assert math.isnan(stats.rank_correlation([1.0] * 5, range(5)).estimate)
+    assert math.isnan(stats.rank_correlation([1, 2, 3], [1, 2, 3]).estimate)
+
+
+def observed(relation=1.0, seeds=12):
+    """A table of two-layer networks whose accuracy follows their rank, and whose similar units are missed less."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for seed in range(seeds):
+        rank = 1 + 0.25 * seed
+        for epoch in range(6):
+            for layer in ("1", "2", "3"):
+                rows.append(("MNIST", "tiny", "sgd", "default", seed, layer, epoch, "effective_rank", rank))
+            rows.append(("MNIST", "tiny", "sgd", "default", seed, "", epoch, "accuracy", 0.5 + relation * 0.02 * rank * epoch))
+        for unit in range(6):
+            near = rng.uniform()
+            rows += [("MNIST", "tiny", "sgd", "default", seed, f"1.{unit}", 5, "nearest", near),
+                     ("MNIST", "tiny", "sgd", "default", seed, f"1.{unit}", 5, "lesion", 0.3 - 0.2 * near)]
+    return pd.DataFrame(rows, columns=["data", "setting", "optimizer", "arm", "seed", "layer", "epoch", "measure", "value"])
+
+
+@pytest.mark.parametrize("relation, sign", [(1.0, 1), (-1.0, -1)])
+def test_thirds_and_predictions_follow_the_table(relation, sign):
+    table = observed(relation)
+    assert stats.network_diversity(table, "effective_rank").iloc[4, 0] == pytest.approx(2 / 4)  # a share of the width
+    thirds = stats.thirds(table).set_index("outcome")
+    accuracies = {rank: 0.5 + relation * 0.1 * rank for rank in 1 + 0.25 * np.arange(12)}
+    values = list(accuracies.values())
+    assert thirds.estimate["final accuracy"] == pytest.approx(np.mean(values[-4:]) / np.mean(values[:4]) - 1)
+    assert np.sign(thirds.estimate["final accuracy"]) == sign and thirds.n["final accuracy"] == 8
+    found = stats.predictions(table, measures=["effective_rank"], epochs=[1])
+    assert found.estimate.tolist() == pytest.approx([sign, sign])
+    with pytest.raises(ValueError, match="unknown measure 'rank'; choose one of effective_rank"):
+        stats.network_diversity(table, "rank")
+
+
+def test_epochs_to_a_target_count_from_training_and_end_with_the_last():
+    accuracies = pd.DataFrame([[0.9, 0.2, 0.5, 0.9], [0.1, 0.1, 0.1, 0.1]], columns=[0.0, 0.5, 1.0, 2.0])
+    assert stats.epochs_to(accuracies, 0.5).tolist() == [1.0, 2.0]
+
+
+def test_the_lesion_test_finds_what_is_in_the_table():
+    [found] = stats.lesions(observed()).itertuples()
+    assert found.estimate == pytest.approx(-1) and found.n == 12 and found.p < 0.01
