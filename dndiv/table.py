@@ -4,6 +4,7 @@ A table is tidy: one value a row, with data, setting, optimizer, arm, seed, laye
 (layer is empty where a value belongs to the whole network).
 """
 
+import gzip
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -54,8 +55,8 @@ def read(experiment: str, preset: str) -> pd.DataFrame:
 
 def write(table: pd.DataFrame, experiment: str, preset: str) -> None:
     """Keep a table where ``read`` finds it, with the same bytes for the same values."""
-    compression = {"method": "gzip", "mtime": 0}
-    atomically(path(experiment, preset), lambda part: table.to_csv(part, index=False, compression=compression))
+    packed = gzip.compress(table.to_csv(index=False).encode(), mtime=0)  # neither time nor file name in it
+    atomically(path(experiment, preset), lambda part: part.write_bytes(packed))
 
 
 def load(file: Path) -> pd.DataFrame:
