@@ -51,6 +51,17 @@ def widths(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def mean_correlation(pairs: np.ndarray) -> float:
+    """Mean |correlation| off the diagonal of a matrix (or its values row by row), without units that are constant.
+
+    Their rows are zero, the diagonal included; the measure leaves them out, and so does its picture.
+    """
+    units = math.isqrt(pairs.size)
+    grid = pairs.reshape(units, units)
+    varied = np.diag(grid) > 0
+    return np.abs(grid[np.outer(varied, varied) & ~np.eye(units, dtype=bool)]).mean()
+
+
 def portraits(table: pd.DataFrame, name: str) -> Figure:
     """The weight images and the correlation matrix of the least and of the most correlated network of a data set."""
     here = table[table["data"] == name]
@@ -63,7 +74,7 @@ def portraits(table: pd.DataFrame, name: str) -> Figure:
         units = math.isqrt(len(pairs))
         side = math.isqrt(len(images) // units)
         left, right = part.subfigures(1, 2, width_ratios=[2.4, 1])
-        off = np.abs(pairs.reshape(units, units)[~np.eye(units, dtype=bool)]).mean()
+        off = mean_correlation(pairs)
         left.suptitle(f"{TITLES[name]}, the most {label} of {here[here.measure == 'accuracy'].seed.nunique()}"
                       f" networks (seed {seed}): incoming weights of its {units} units", fontsize="small")
         for ax, image in zip(left.subplots(2, units // 2).flat, images.reshape(units, side, side)):
@@ -90,7 +101,7 @@ def correlation_in_time(table: pd.DataFrame, steps_per_epoch: dict[str, int]) ->
             units = math.isqrt(len(part))
             grid = part.value.to_numpy().reshape(units, units)
             shown = ax.imshow(grid, cmap="RdBu_r", vmin=-1, vmax=1)
-            off = np.abs(grid[~np.eye(units, dtype=bool)]).mean()
+            off = mean_correlation(grid)
             ax.set_title(f"step {round(epoch * steps_per_epoch[name]):,}\nmean |r| {off:.2f}", fontsize="x-small")
             ax.grid(False)
             ax.set(xticks=[], yticks=[])
