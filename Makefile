@@ -12,7 +12,7 @@ PY     := $(VENV)/bin/python
 OUT    := results/$(PRESET)
 SOURCES  := $(sort $(wildcard notebooks/*.ipynb))
 EXECUTED := $(SOURCES:notebooks/%=$(OUT)/notebooks/%)
-TRAINING := $(addprefix dndiv/,data.py diversity.py init.py population.py study.py experiment.py table.py)
+TRAINING := $(addprefix dndiv/,data.py diversity.py init.py ladder.py population.py study.py experiment.py table.py)
 
 # nothing is registered or written outside the checkout
 export JUPYTER_PREFER_ENV_PATH := 1

@@ -25,15 +25,15 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from dndiv import data, init, provenance
+from dndiv import data, ladder, provenance
 from dndiv import table as tables
 from dndiv.study import Directions, Observation, Portraits, Training, choose
 from dndiv.table import ARCHIVED, COLUMNS, OPTIMIZERS, REFERENCE, RESULTS, SETTINGS, atomically
 
 SEEDS_PER_UNIT = 5  # weights, gradients and moments of 5 seeds × 13 arms fit the cache
-EARLY_ARMS = (*init.LADDER, "simplex", "simplex_standardized", "simplex_alive",
+EARLY_ARMS = (*ladder.LADDER, "simplex", "simplex_standardized", "simplex_alive",
               "default_decorrelated", "default_simplex", "default_gram")
-BASELINE_ARMS = tuple(f"{name}{twin}" for name in init.OTHERS for twin in ("", "_decorrelated"))
+BASELINE_ARMS = tuple(f"{name}{twin}" for name in ladder.OTHERS for twin in ("", "_decorrelated"))
 DIRECTION_ARMS = ("default", "default_decorrelated", "default_simplex", "default_gram", "he", "he_decorrelated")
 
 OBSERVED_ARMS = ("default", "decorrelated")
@@ -138,7 +138,7 @@ def _path(unit: Unit) -> Path:
 @cache
 def _code(kind: type) -> str:
     """The hash of the code that computes a unit, comments and docstrings excepted."""
-    sources = [Path(module.__file__).read_text("utf8") for module in kind.code]
+    sources = [Path(part.__file__).read_text("utf8") if inspect.ismodule(part) else inspect.getsource(part) for part in kind.code]
     sources += [inspect.getsource(c) for c in kind.__mro__ if c is not object]
     return hashlib.sha256("\n".join(map(stripped, sources)).encode()).hexdigest()
 

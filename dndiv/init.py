@@ -194,8 +194,8 @@ def decorrelate_(module: nn.Module, inputs: Tensor | tuple | None = None, *,
     """
     if start is not None and inputs is None:
         raise ValueError("a data-aware start looks at a batch of inputs: pass inputs=")
-    for name, layer in _layers(module):
-        for block in _blocks(layer):
+    for name, layer in layers(module):
+        for block in blocks(layer, layer.weight.detach()):
             try:
                 directions(block, generator=generator)
             except ValueError as error:
@@ -209,7 +209,7 @@ def default_(module: nn.Module, generator: torch.Generator | None = None) -> nn.
 
     The same numbers as constructing the layers under ``torch.manual_seed`` of the generator's seed.
     """
-    for _, layer in _layers(module):
+    for _, layer in layers(module):
         nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
         if layer.bias is not None:
             bound = layer.weight[0].numel() ** -0.5
@@ -224,7 +224,7 @@ def lsuv_(module: nn.Module, inputs: Tensor | tuple, *, generator: torch.Generat
     Orthogonal weights, zero biases; then, layer by layer, the weights are divided by the standard deviation of
     the layer's outputs (over units, inputs and positions). A layer that is silent on all inputs keeps its scale.
     """
-    for _, layer in _layers(module):
+    for _, layer in layers(module):
         nn.init.orthogonal_(layer.weight, generator=generator)
     zero_bias_(module)
 
@@ -272,8 +272,8 @@ def _standardize(module, inputs, raise_by):
         if still := (std <= 1e-6 * mean.abs()).nonzero().flatten().tolist():
             raise ValueError(f"unit {still[0]} of layer {name!r} is constant over the {len(out)} inputs and cannot "
                              "be standardized; pass a larger or more varied batch, or draw the weights anew")
-        blocks = _blocks(layer)
-        for block, s in zip(blocks, std.chunk(len(blocks))):
+        parts = blocks(layer, layer.weight.detach())
+        for block, s in zip(parts, std.chunk(len(parts))):
             block.div_(s.reshape(-1, *[1] * (block.dim() - 1)))
         if layer.bias is not None:
             layer.bias.copy_((layer.bias - mean) / std + (0.0 if last else raise_by))
@@ -284,13 +284,13 @@ def _standardize(module, inputs, raise_by):
 @torch.no_grad()
 def zero_bias_(module: nn.Module) -> nn.Module:
     """Set every bias to zero."""
-    for _, layer in _layers(module):
+    for _, layer in layers(module):
         if layer.bias is not None:
             layer.bias.zero_()
     return module
 
 
-def _layers(module) -> list[tuple[str, nn.Module]]:
+def layers(module) -> list[tuple[str, nn.Module]]:
     """The layers that can be treated, each with its name; a shared weight counts once."""
     found, weights = [], set()
     for name, layer in module.named_modules():
@@ -308,11 +308,10 @@ def _layers(module) -> list[tuple[str, nn.Module]]:
     return found
 
 
-def _blocks(layer) -> list[Tensor]:
+def blocks(layer: nn.Module, weight: Tensor) -> list[Tensor]:
     """Views [units, fan-in, *kernel] of a layer's weight, one per group: units of one group share their inputs."""
-    weight, groups = layer.weight.detach(), getattr(layer, "groups", 1)
-    blocks = weight.chunk(groups)  # [units, ...], or [in, units, ...] where transposed
-    return [b.transpose(0, 1) for b in blocks] if isinstance(layer, TRANSPOSED) else list(blocks)
+    parts = weight.chunk(getattr(layer, "groups", 1))  # [units, ...], or [in, units, ...] where transposed
+    return [p.transpose(0, 1) for p in parts] if isinstance(layer, TRANSPOSED) else list(parts)
 
 
 def _layer_by_layer(module, inputs, adjust) -> nn.Module:
@@ -321,7 +320,7 @@ def _layer_by_layer(module, inputs, adjust) -> nn.Module:
     One pass does them all: each layer's output is computed again after its adjustment, and passed on.
     """
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-    names = {layer: name for name, layer in _layers(module)}
+    names = {layer: name for name, layer in layers(module)}
     modes = [(m, m.training) for m in module.modules()]
     module.eval()
 
@@ -351,84 +350,6 @@ def _layer_by_layer(module, inputs, adjust) -> nn.Module:
     return module
 
 
-# ---------------------------------------------------------------------- the arms that the experiments compare
-def _each(function: Callable[[Tensor], Tensor]) -> Callable:
-    """A step that applies ``function`` to every weight."""
-    return lambda module, inputs, generator: [function(layer.weight) for _, layer in _layers(module)]
-
-
-def _drawn(function: Callable[..., Tensor], **options) -> tuple[Callable, ...]:
-    """A start with weights of ``torch.nn.init`` and zero biases."""
-    def draw(module, inputs, generator):
-        for _, layer in _layers(module):
-            function(layer.weight, generator=generator, **options)
-        zero_bias_(module)
-    return (draw,)
-
-
-@torch.no_grad()
-def _sparse_(weight: Tensor, generator: torch.Generator) -> Tensor:
-    """15 incoming connections per unit, from a unit Gaussian (Martens 2010).
-
-    ``torch.nn.init.sparse_`` thins out the other dimension, and not by its generator.
-    """
-    kept = torch.rand(weight.shape, generator=generator).argsort(1) < 15
-    return weight.normal_(generator=generator).mul_(kept)
-
-
-# Every arm is a sequence of steps (module, inputs, generator), each of which changes one thing.
-_DEFAULT = (lambda module, inputs, generator: default_(module, generator),)
-_DECORRELATED = (_each(decorrelated_),)
-_SIMPLEX = (_each(simplex_),)
-_STANDARDIZED = (lambda module, inputs, generator: standardized_(module, inputs),)
-_ALIVE = (lambda module, inputs, generator: alive_(module, inputs),)
-_ZERO_BIAS = (*_DEFAULT, lambda module, inputs, generator: zero_bias_(module))
-# PyTorch's uniform draw has variance 1/(3 fan-in), He's is 2/fan-in: the same draw times sqrt(6)
-_HE_SCALE = (*_ZERO_BIAS, _each(torch.no_grad()(lambda weight: weight.mul_(math.sqrt(6)))))
-_EQUAL_NORMS = (*_HE_SCALE, _each(equalized_))
-
-# The ladder: each arm differs from the one before it in one thing, from the same draw.
-LADDER = {
-    "default": _DEFAULT,
-    "zero_bias": _ZERO_BIAS,
-    "he_scale": _HE_SCALE,
-    "equal_norms": _EQUAL_NORMS,
-    "decorrelated": _EQUAL_NORMS + _DECORRELATED,
-    "standardized": _EQUAL_NORMS + _DECORRELATED + _STANDARDIZED,
-    "alive": _EQUAL_NORMS + _DECORRELATED + _ALIVE,
-}
-ARMS: dict[str, tuple[Callable, ...]] = LADDER | {
-    # the upper rungs with negatively correlated directions
-    "simplex": _EQUAL_NORMS + _SIMPLEX,
-    "simplex_standardized": _EQUAL_NORMS + _SIMPLEX + _STANDARDIZED,
-    "simplex_alive": _EQUAL_NORMS + _SIMPLEX + _ALIVE,
-    # directions alone, at the default scale: the draw's own norms and biases
-    "default_decorrelated": _DEFAULT + _DECORRELATED,
-    "default_simplex": _DEFAULT + _SIMPLEX,
-    "default_gram": _DEFAULT + (_each(gram_),),
-}
-# Initializations of the literature, with zero biases.
-OTHERS = {
-    "glorot": _drawn(nn.init.xavier_uniform_),
-    "he": _drawn(nn.init.kaiming_normal_, nonlinearity="relu"),
-    "orthogonal": _drawn(nn.init.orthogonal_),
-    "sparse": _drawn(_sparse_),
-    "lsuv": (lambda module, inputs, generator: lsuv_(module, inputs, generator=generator),),
-    "standard_normal": _drawn(nn.init.normal_),
-}
-for _name, _steps in OTHERS.items():  # each with its norm-matched twin
-    ARMS |= {_name: _steps, f"{_name}_decorrelated": _steps + _DECORRELATED}
-
-
-def initialize_(module: nn.Module, arm: str, inputs: Tensor, generator: torch.Generator) -> nn.Module:
-    """Initialize ``module`` as the arm of that name does, from the draw of ``generator``."""
-    if arm not in ARMS:
-        raise ValueError(f"unknown arm {arm!r}; choose from {', '.join(ARMS)}")
-    for step in ARMS[arm]:
-        step(module, inputs, generator)
-    return module
-
-
 def weights(module: nn.Module) -> Iterator[Tensor]:
     """The weights of the treated layers as rows, [units, fan-in], in order of definition."""
-    return (layer.weight.detach().flatten(1) for _, layer in _layers(module))
+    return (layer.weight.detach().flatten(1) for _, layer in layers(module))

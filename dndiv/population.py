@@ -128,6 +128,10 @@ class Population:
                 start += size
         return weights, biases
 
+    def moments(self) -> list[tuple[list[Tensor], list[Tensor]]]:
+        """The optimizer's state in the form of (weights, biases), views; none for plain SGD without techniques."""
+        return [] if self._direct else [self._views(state) for state in self._state]
+
     @property
     def parameters_per_network(self) -> int:
         return self._flat.numel() // (self.seeds * self.arms)

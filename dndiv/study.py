@@ -4,14 +4,14 @@ A unit is computed on one thread, from its specification alone. Its result is ke
 depends on, see ``experiment.py``; what a row holds is said in ``table.py``.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from dndiv import data, diversity, init, population
+from dndiv import data, diversity, init, ladder, population
 from dndiv.population import Optimizer, Population
 from dndiv.table import PIXELS, SETTINGS, hidden_layers
 
@@ -35,13 +35,13 @@ class Training:
     seeds: tuple[int, ...]
     epochs: int = EPOCHS
 
-    code: ClassVar = (data, init, population)  # the modules that its rows depend on
+    code: ClassVar = (data, init, ladder, population)  # the modules that its rows depend on
 
     def __post_init__(self):
         choose("data set", self.data, data.NAMES)
         hidden_layers(self.setting)
         choose("optimizer", self.optimizer, OPTIMIZERS)
-        check(self.arms, self.seeds)
+        check(self.arms, self.seeds, self.start)
         if self.epochs < 1:
             raise ValueError(f"epochs must be at least 1, not {self.epochs}")
 
@@ -50,17 +50,29 @@ class Training:
         return {"hidden": hidden_layers(self.setting), "optimizer": asdict(OPTIMIZERS[self.optimizer]),
                 "batch": BATCH[self.data], "init_batch": INIT_BATCH, "data": data.load(self.data).checksum}
 
+    def start(self, arm: str) -> str:
+        """The initialization of an arm."""
+        return arm
+
+    def dataset(self) -> data.Dataset:
+        """What is trained on, and what is tested on."""
+        return data.load(self.data)
+
+    def hooks(self, here: data.Dataset) -> dict:
+        """Arguments of the population, for techniques."""
+        return {}
+
     def rows(self, device: str) -> list[tuple]:
-        dataset = data.load(self.data)
+        dataset = self.dataset()
         sizes = (dataset.x_train.shape[1], *hidden_layers(self.setting), len(dataset.classes))
         networks = []
         for seed in self.seeds:
             first = next(population.orders([seed], len(dataset.x_train)))[0, :INIT_BATCH]  # the first images seen
             inputs = dataset.x_train[first]
-            networks.append([init.initialize_(population.network(sizes), arm, inputs, population.draw_generator(seed))
-                             for arm in self.arms])
-        trained = Population(networks, OPTIMIZERS[self.optimizer], device=device)
+            networks.append([ladder.initialize_(population.network(sizes), self.start(arm), inputs,
+                                                population.draw_generator(seed)) for arm in self.arms])
         here, batch = dataset.to(device), BATCH[self.data]
+        trained = Population(networks, OPTIMIZERS[self.optimizer], device=device, **self.hooks(here))
         per_epoch = population.steps_per_epoch(len(here.x_train), batch)
         rows = []
         for step in population.train(trained, here.x_train, here.y_train, self.seeds, batch, self.epochs,
@@ -99,7 +111,7 @@ class Observation(Training):
     log_spaced: bool = True  # also at steps 1, 2, 4, … of the first epoch
     lesions: bool = True
 
-    code: ClassVar = (data, init, population, diversity)
+    code: ClassVar = (data, init, ladder, population, diversity)
 
     def pauses(self, per_epoch):
         return tuple(2 ** k for k in range(per_epoch.bit_length()) if 2 ** k < per_epoch) if self.log_spaced else ()
@@ -109,9 +121,7 @@ class Observation(Training):
 
     def measured(self, trained, here, epoch):
         rows = super().measured(trained, here, epoch)
-        # test images are held out of training, and serve as inputs here; the same ones for all
-        order = torch.randperm(len(here.x_test), generator=torch.Generator().manual_seed(0))[:HELD_OUT]
-        x, y = here.x_test[order.to(here.x_test.device)], here.y_test[order.to(here.y_test.device)]
+        x, y = held_out_inputs(here)
         *hidden, _ = trained.forward(x.unsqueeze(0))
         hidden = [h.view(trained.seeds, trained.arms, *h.shape[1:]) for h in hidden]
         for layer, (w, h) in enumerate(zip(trained.weights, hidden), 1):
@@ -163,7 +173,7 @@ class Portraits(Training):
     at the end, and for the first seed in the course of training.
     """
 
-    code: ClassVar = (data, init, population, diversity)
+    code: ClassVar = (data, init, ladder, population, diversity)
 
     def pauses(self, per_epoch):
         return tuple(step for step in (8, 64, 512) if step < per_epoch)
@@ -203,7 +213,7 @@ class Directions:
     arms: tuple[str, ...]
     seeds: tuple[int, ...]
 
-    code: ClassVar = (init, population)
+    code: ClassVar = (init, ladder, population)
 
     def __post_init__(self):
         choose("setting", self.setting, SETTINGS)
@@ -217,7 +227,7 @@ class Directions:
         rows = []
         for seed in self.seeds:
             for arm in self.arms:
-                pair = [init.initialize_(population.network(sizes), arm, None, population.draw_generator(s))
+                pair = [ladder.initialize_(population.network(sizes), arm, None, population.draw_generator(s))
                         for s in (seed, seed + PARTNER)]
                 for layer, (w, other) in enumerate(zip(*map(init.weights, pair)), 1):
                     w, other = (torch.nn.functional.normalize(x.double(), dim=1) for x in (w, other))
@@ -230,6 +240,12 @@ class Directions:
         return rows
 
 
+def held_out_inputs(here: data.Dataset) -> tuple[Tensor, Tensor]:
+    """Test images are held out of training, and serve as inputs of diversity measures; the same ones for all."""
+    order = torch.randperm(len(here.x_test), generator=torch.Generator().manual_seed(0))[:HELD_OUT].to(here.x_test.device)
+    return here.x_test[order], here.y_test[order]
+
+
 def _number(epoch: float) -> float:
     return int(epoch) if epoch == int(epoch) else round(epoch, 6)
 
@@ -240,10 +256,10 @@ def choose(what: str, value: object, valid: Collection) -> None:
         raise ValueError(f"unknown {what} {value!r}; choose one of {', '.join(valid)}")
 
 
-def check(arms: tuple[str, ...], seeds: tuple[int, ...]) -> None:
-    """Refuse arms and seeds that are unknown, missing or repeated."""
+def check(arms: tuple[str, ...], seeds: tuple[int, ...], start: Callable[[str], str] = str) -> None:
+    """Refuse arms, whose initializations are ``start(arm)``, and seeds that are unknown, missing or repeated."""
     for arm in arms:
-        choose("arm", arm, init.ARMS)
+        choose("arm", start(arm), ladder.ARMS)
     if not arms or len(set(arms)) < len(arms):
         raise ValueError(f"arms must be one or more different names, not {arms}")
     if not seeds or min(seeds) < 0 or max(seeds) >= PARTNER or len(set(seeds)) < len(seeds):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dndiv import data, experiment, init, population, study, table
+from dndiv import data, experiment, init, ladder, population, study, table
 from dndiv.study import Directions, Observation, Training
 
 TINY = experiment.Preset(("Digits",), seeds=3, baseline_seeds=1, observed_seeds=1, width_seeds=1, direction_seeds=3)
@@ -66,7 +66,7 @@ def test_the_table_agrees_with_an_independent_training_loop(setting, optimizer):
         sizes = (64, *table.SETTINGS[setting], 10)
         net = nn.Sequential(*[m for i, o in zip(sizes, sizes[1:]) for m in (nn.Linear(i, o), nn.ReLU())][:-1])
         epoch_orders = [o[0] for _, o in zip(range(2), population.orders([seed], 1437))]
-        init.initialize_(net, arm, digits.x_train[epoch_orders[0][:1024]], population.draw_generator(seed))
+        ladder.initialize_(net, arm, digits.x_train[epoch_orders[0][:1024]], population.draw_generator(seed))
         update = torch.optim.SGD(net.parameters(), 0.01) if optimizer == "sgd" else torch.optim.Adam(net.parameters(), 0.001)
         for epoch in range(3):
             if epoch:
@@ -93,7 +93,7 @@ def test_an_observation_measures_what_the_measures_do_and_trains_alike():
 
     # the same network trained alone, and its measures one by one with NumPy
     digits = data.load("Digits")
-    net = init.initialize_(population.network((64, 4, 4, 4, 10)), "decorrelated", None, population.draw_generator(1))
+    net = ladder.initialize_(population.network((64, 4, 4, 4, 10)), "decorrelated", None, population.draw_generator(1))
     update = torch.optim.SGD(net.parameters(), 0.01)
     for index in next(population.orders([1], 1437))[0].split(8):
         update.zero_grad()

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dndiv import init, population
+from dndiv import ladder, population
 from dndiv.population import Optimizer, Population, network, orders, train
 
 SAMPLES, INPUTS, CLASSES, BATCH = 200, 12, 5, 16
@@ -23,7 +23,7 @@ def problem():
 
 def fresh(seed, hidden=(6,), activation="relu", arm="default"):
     x, _ = problem()
-    return init.initialize_(network((INPUTS, *hidden, CLASSES), activation).double(), arm, x[:100],
+    return ladder.initialize_(network((INPUTS, *hidden, CLASSES), activation).double(), arm, x[:100],
                             population.draw_generator(seed))
 
 
@@ -80,7 +80,7 @@ def test_members_equal_networks_trained_alone(optimizer, hidden, activation):
 
 @pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
 def test_every_initialization_trains_as_it_does_alone(optimizer):
-    nets = [[fresh(5, (4, 4), arm=arm) for arm in init.ARMS]]
+    nets = [[fresh(5, (4, 4), arm=arm) for arm in ladder.ARMS]]
     trained = together(nets, optimizer, (5,), 8)
     for a, net in enumerate(nets[0]):
         assert_same(trained.member(0, a), alone(net, optimizer, 5, 8), 1e-7)

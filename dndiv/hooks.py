@@ -1,0 +1,150 @@
+"""Techniques on any PyTorch module, in a training loop of yours: hooks that are removed again."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from dndiv.init import blocks, layers
+from dndiv.reinforce import OF_WEIGHTS, STEPS, Technique, redundancy, reinitialize_, orthogonal_step_, total_penalty
+
+
+class Reinforcement:
+    """One technique on the hidden layers of a model, in a training loop of yours.
+
+    The hidden layers are the linear and convolutional ones but for the last, in the order in which they are first called; for
+    ``reinitialize`` and ``negative_correlation`` each must feed the next. Positions of a convolution count as samples. Hooks
+    record the layers' outputs while the model is in training mode with gradients on, and act after ``optimizer.step()``.
+    The model's class, parameters and state dict stay as they are. On a GPU nothing differs. With ``torch.compile``,
+    make the reinforcement first, for a compiled model does not see hooks that come later.
+
+    Args:
+        model: any module with two or more linear or convolutional layers.
+        optimizer: the one that trains it; after its steps the STEPS techniques act. ``reinitialize`` resets its state
+            (moments) for the weights that it redraws.
+        technique: a name in ``TECHNIQUES``. coefficient, schedule, over: see the head of the module.
+        activation: what the model applies to the outputs of its hidden layers.
+        every: the number of optimizer steps between two actions of a STEPS technique.
+        seed: of the fresh weights that ``reinitialize`` draws.
+
+    Raises ValueError for unknown names, coefficients out of range, and models that a technique cannot act on.
+    """
+
+    def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, technique: str, coefficient: float, *,
+                 schedule: str = "constant", over: int = 0, activation: Callable[[Tensor], Tensor] = torch.relu,
+                 every: int | None = None, seed: int = 0):
+        self.technique = Technique(technique, coefficient, schedule, over)
+        self.every = STEPS.get(technique, 1) if every is None else every
+        if self.every < 1:
+            raise ValueError(f"every is a number of steps from 1, not {every}")
+        self.names = {layer: name for name, layer in layers(model)}
+        if len(self.names) < 2:
+            raise ValueError(f"{type(model).__name__} has {len(self.names)} linear or convolutional layer and so no hidden one")
+        self.optimizer, self.activation, self.steps = optimizer, activation, 0
+        self._generator = torch.Generator().manual_seed(seed)
+        self._calls: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # layer to its (input, output), as called
+        self._handles = []
+        if coefficient > 0:  # at 0 not even a hook is left
+            self._handles = [model.register_forward_pre_hook(lambda *_: self._calls.clear()),
+                             optimizer.register_step_post_hook(lambda *_: self._after_step())]
+            self._handles += [layer.register_forward_hook(self._record) for layer in self.names]
+
+    def remove(self) -> None:
+        """Take all hooks away; the model is an ordinary one again, with the weights that it has now."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        self._calls.clear()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.remove()
+
+    def _record(self, layer, args, output):
+        if layer.training and torch.is_grad_enabled():
+            self._calls[layer] = args[0], output
+
+    def _layers(self) -> list[nn.Module]:
+        if len(self._calls) < 2:
+            raise RuntimeError("no forward pass was seen: call the model in training mode, with gradients on, first")
+        return list(self._calls)
+
+    def _hidden(self, layer) -> Tensor:
+        return _units_first(self.activation(self._calls[layer][1]), layer)
+
+    def _coefficient(self, values: Tensor) -> Tensor | float:
+        c = self.technique.at(self.steps)
+        dynamic = self.technique.schedule == "dynamic"
+        return c * redundancy(values, self.technique.name in OF_WEIGHTS) if dynamic else c
+
+    def penalty(self) -> Tensor:
+        """What to add to the loss of the latest forward pass: a scalar, 0 for techniques that add nothing."""
+        name = self.technique.name
+        if name in STEPS or self.technique.at(self.steps) == 0:
+            return torch.zeros((), device=next(iter(self.names)).weight.device)
+        *layers, last = self._layers()
+        if name in OF_WEIGHTS:
+            rows = [block.flatten(1) for layer in layers for block in blocks(layer, layer.weight)]
+            return total_penalty(name, rows, (), None, self._coefficient)
+        if name == "activation_decorrelation":
+            return total_penalty(name, (), [self._hidden(layer) for layer in layers], None, self._coefficient)
+        if not isinstance(last, nn.Linear):
+            raise ValueError(f"negative_correlation takes the inputs of the last layer for members: layer {self.names[last]!r} "
+                             f"must be linear, not {type(last).__name__}")
+        return total_penalty(name, (), [_units_first(self._calls[last][0], last)], last.weight, self._coefficient)
+
+    @torch.no_grad()
+    def _after_step(self) -> None:
+        self.steps += 1
+        if self.technique.name in STEPS and self.steps % self.every == 0 and self.technique.at(self.steps) > 0:
+            layers = self._layers()
+            for layer, following in zip(layers, layers[1:]):
+                if self.technique.name == "orthogonal_step":
+                    for block in blocks(layer, layer.weight):
+                        rows = block.flatten(1)
+                        block.copy_(orthogonal_step_(rows, self._coefficient(rows)).view_as(block))
+                else:
+                    self._reinitialize(layer, following)
+        self._calls.clear()
+
+    def _reinitialize(self, layer, following):
+        (weight,), (onward,) = self._single(layer), self._single(following)
+        units = len(weight)
+        if onward.shape[1] % units:
+            raise ValueError(f"reinitialize needs layers that feed one another: the {units} units of layer {self.names[layer]!r} "
+                             f"do not match the {onward.shape[1]} inputs of layer {self.names[following]!r}")
+        rows = weight.flatten(1)[None].clone()
+        outgoing = onward.unflatten(1, (units, -1)).flatten(2).transpose(1, 2).flatten(0, 1)[None].clone()  # [1, ·, units]
+        draw = torch.randn(rows.shape, generator=self._generator).to(rows)
+        seen, hidden = self._calls[layer][0], self._hidden(layer)
+        inputs = nn.functional.unfold(seen, layer.kernel_size, layer.dilation, layer.padding, layer.stride).mean((0, 2)) \
+            if isinstance(layer, nn.Conv2d) else seen.flatten(0, -2).mean(0)
+        bias = None if layer.bias is None else layer.bias.detach()[None]
+        redrawn = reinitialize_(rows, bias, outgoing, inputs[None], hidden[None], self._coefficient(hidden), draw)[0]
+        if not redrawn.any():
+            return
+        weight.copy_(rows[0].view_as(weight))
+        chosen = onward.unflatten(1, (units, -1))  # where a layer was flattened, a unit has several inputs
+        chosen[:, redrawn] = 0
+        for parameter, index in ((layer.weight, redrawn), (layer.bias, redrawn), (following.weight, None)):
+            for state in self.optimizer.state.get(parameter, {}).values() if parameter is not None else ():
+                if isinstance(state, Tensor) and state.shape == parameter.shape:
+                    if index is None:
+                        state.unflatten(1, (units, -1))[:, redrawn] = 0
+                    else:
+                        state[index] = 0
+
+    def _single(self, layer) -> list[Tensor]:
+        if not (isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1
+                                                 and layer.padding_mode == "zeros" and not isinstance(layer.padding, str))):
+            raise ValueError(f"reinitialize treats linear layers and plain two-dimensional convolutions, not layer "
+                             f"{self.names[layer]!r}, {layer}")
+        return blocks(layer, layer.weight.detach())
+
+
+def _units_first(values: Tensor, layer: nn.Module) -> Tensor:
+    """Outputs or inputs of a layer as [units, samples]; positions of a convolution are samples."""
+    dimensions = len(getattr(layer, "kernel_size", ()))
+    return values.movedim(values.dim() - 1 - dimensions, 0).flatten(1)

@@ -1,0 +1,233 @@
+r"""Techniques that reinforce the diversity of hidden neurons during training, in any PyTorch loop.
+
+Example::
+
+    diverse = dndiv.Reinforcement(model, optimizer, "activation_decorrelation", 0.1)  # before the loop
+    ...
+    loss = F.cross_entropy(model(x), y) + diverse.penalty()                           # in the loop
+    ...
+    diverse.remove()                                                                  # the model is as it was
+
+Four techniques add a penalty to the loss (``PENALTIES``), two change the weights after the optimizer has (``STEPS``).
+The formulas are functions of stacked tensors, weights [..., units, fan-in] and activations [..., units, samples], whose
+leading dimensions are networks: what acts on your model is what acts on the populations of the experiments.
+
+The coefficient *c* is the factor of a penalty, the damping of ``orthogonal_step`` in (0, 1], and of ``reinitialize``
+the distance from 1 at which a cosine counts as a duplicate; a technique whose *c* is 0 does nothing at all. Its
+schedule: ``constant``; ``annealed``, linearly to 0 over the first steps; ``dynamic``, times the redundancy of the layer at
+the moment, from 0 to 1: the mean \|cosine\| of its weight rows for techniques that look at weights, and the mean
+\|correlation\| of its activations for those that look at activations.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dndiv import diversity
+
+SCHEDULES = ("constant", "annealed", "dynamic")
+RIDGE = 1e-4  # added to Gram matrices before their determinant is taken, which bounds its gradient
+
+
+# ---------------------------------------------------------------------------------------------------- penalties
+def negative_correlation(activations: Tensor, outgoing: Tensor) -> Tensor:
+    r"""Negative correlation learning (Liu & Yao 1999; Brown 2004), the neurons being the members of an ensemble.
+
+    With :math:`f_i = H v_i h_i + b`, the mean over units, summed over outputs and averaged over samples, of
+    :math:`p_i = (f_i - \bar f) \sum_{j \ne i} (f_j - \bar f) = -(f_i - \bar f)^2`, which is
+    :math:`\|\sum_j v_j h_j\|^2 - H \sum_i \|v_i\|^2 h_i^2`: minus the ambiguity, so never positive. It has no lower
+    bound, and with a loss that grows more slowly than squared error only a small or annealed coefficient is safe.
+
+    activations: [..., units, samples]; outgoing: [..., outputs, units], the weights of the next layer. Returns [...].
+    """
+    sums = outgoing @ activations                                                    # [..., outputs, samples]
+    squares = outgoing.square().sum(-2).unsqueeze(-2) @ activations.square()         # [..., 1, samples]
+    return sums.square().sum(-2).mean(-1) - activations.shape[-2] * squares.mean((-2, -1))
+
+
+def weight_cosine(weights: Tensor) -> Tensor:
+    """The mean squared cosine of the pairs of rows; zero rows are orthogonal to all. [..., units, fan-in] → [...]."""
+    n = weights.shape[-2]
+    cosines = _cosines(weights)
+    return (cosines.square().sum((-2, -1)) - cosines.diagonal(dim1=-2, dim2=-1).square().sum(-1)) / max(n * (n - 1), 1)
+
+
+def activation_decorrelation(activations: Tensor) -> Tensor:
+    r"""DeCov (Cogswell et al. 2016): :math:`\frac12 (\|C\|_F^2 - \|\mathrm{diag}\, C\|^2)` of the batch covariance C.
+
+    activations: [..., units, samples]. Returns [...].
+    """
+    centred = activations - activations.mean(-1, keepdim=True)
+    covariance = centred @ centred.mT / activations.shape[-1]
+    return (covariance.square().sum((-2, -1)) - covariance.diagonal(dim1=-2, dim2=-1).square().sum(-1)) / 2
+
+
+def log_volume(weights: Tensor) -> Tensor:
+    r"""−log det of the Gram matrix of the unit rows: 0 where they are orthogonal, and larger the more they depend.
+
+    :math:`-\log\det\,(G + \epsilon I)/(1 + \epsilon)` with the small ridge ``RIDGE``, so that duplicate and zero
+    rows have a finite value and gradient. Where units > fan-in *d*, whose rows must depend, G is the d×d matrix
+    :math:`\frac{d}{n} U^T U` of the unit rows U, and a tight frame has the value 0. [..., units, fan-in] → [...].
+    """
+    n, d = weights.shape[-2:]
+    if n <= d:
+        gram = _cosines(weights)
+    else:
+        norms = torch.linalg.vector_norm(weights, dim=-1, keepdim=True)
+        unit = weights / norms.where(norms > 0, 1)
+        gram = unit.mT @ unit * (d / n)
+    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
+    return -torch.linalg.slogdet((gram + RIDGE * eye) / (1 + RIDGE)).logabsdet
+
+
+def _cosines(weights: Tensor) -> Tensor:
+    """Cosines of the rows, by way of their products: differentiating small matrices is cheaper than unit rows."""
+    products = weights @ weights.mT
+    squares = products.diagonal(dim1=-2, dim2=-1)
+    norms = squares.where(squares > 0, 1).sqrt()
+    return products / (norms.unsqueeze(-1) * norms.unsqueeze(-2))
+
+
+# -------------------------------------------------------------------------------------------- changes of the weights
+@torch.no_grad()
+def orthogonal_step_(weights: Tensor, damping: Tensor | float) -> Tensor:
+    r"""One damped Newton–Schulz step of the rows towards decorrelation, in place; rows keep their norms.
+
+    :math:`U \leftarrow U + \frac{c}{2}(I - UU^T)U` of the unit rows (Higham 2008, section 8.3), which moves them towards
+    the polar factor that ``decorrelated_`` starts from. Singular values above 1 are scaled to 1 first, for the step diverges
+    beyond √3. weights: [..., units, fan-in]; damping: c from 0 to 1, a number or [...].
+    """
+    c = torch.as_tensor(damping, dtype=weights.dtype, device=weights.device)[..., None, None]
+    norms = torch.linalg.vector_norm(weights, dim=-1, keepdim=True)
+    unit = weights / norms.where(norms > 0, 1)
+    gram = unit @ unit.mT
+    scale = gram.abs().sum(-1).amax(-1)[..., None, None].clamp_min(1)  # bounds the largest eigenvalue
+    moved = unit + c / 2 * (unit - gram / scale @ unit)
+    moved = moved * (norms / torch.linalg.vector_norm(moved, dim=-1, keepdim=True).where(norms > 0, 1))
+    return weights.copy_(torch.where(c > 0, moved, weights))
+
+
+def redundant(activations: Tensor, outgoing: Tensor, distance: Tensor | float) -> Tensor:
+    """Which units are dead, or the weaker one of a nearly duplicate pair: bool [..., units].
+
+    A pair is nearly duplicate if the cosine of its activations is above 1 − distance. The weaker unit is the one that
+    contributes less to the next layer, by ‖outgoing weights‖ · ‖activations‖. activations: [..., units, samples];
+    outgoing: [..., outputs, units]; distance: a number or [...].
+    """
+    norms = torch.linalg.vector_norm(activations, dim=-1)
+    dead = norms == 0
+    unit = activations / norms.where(~dead, 1).unsqueeze(-1)
+    strength = norms * torch.linalg.vector_norm(outgoing, dim=-2)
+    index = torch.arange(strength.shape[-1], device=strength.device)
+    stronger = (strength.unsqueeze(-2) > strength.unsqueeze(-1)) | (
+        (strength.unsqueeze(-2) == strength.unsqueeze(-1)) & (index < index.unsqueeze(-1)))  # [..., i, j]: j than i
+    distance = torch.as_tensor(distance, device=activations.device)[..., None, None]
+    return (dead | ((unit @ unit.mT > 1 - distance) & stronger).any(-1)) & (distance[..., 0] > 0)
+
+
+def fresh_rows(weights: Tensor, draw: Tensor, redrawn: Tensor) -> Tensor:
+    """The weights with the chosen rows redrawn orthogonal to the rest of the layer, with the others' typical norm.
+
+    Where units > fan-in and nothing orthogonal is left, they lie along the directions that the rest covers least.
+    weights, draw: [networks, units, fan-in]; redrawn: bool [networks, units].
+    """
+    n, d = weights.shape[-2:]
+    order = redrawn.long().argsort(dim=-1, stable=True)  # the kept ones first
+    kept = weights.where(~redrawn.unsqueeze(-1), 0)
+    if n <= d:  # Gram–Schmidt: the last columns of Q are orthogonal to all that stand before them
+        stack = draw.where(redrawn.unsqueeze(-1), weights).gather(-2, order.unsqueeze(-1).expand_as(weights))
+        q, r = torch.linalg.qr(stack.mT)
+        new = (q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)).mT  # the side that the draw is on
+    else:
+        vectors = torch.linalg.eigh(kept.mT @ kept).eigenvectors.mT  # by rising coverage
+        place = (redrawn.long().cumsum(-1) - 1).clamp_min(0).gather(-1, order) % d
+        new = vectors.gather(-2, place.unsqueeze(-1).expand_as(weights))
+        new = new * (new * draw.gather(-2, order.unsqueeze(-1).expand_as(draw))).sum(-1, keepdim=True).sign()
+    new = torch.empty_like(weights).scatter_(-2, order.unsqueeze(-1).expand_as(weights), new)
+    of = torch.where(redrawn.all(-1, keepdim=True), True, ~redrawn)  # none kept: the norms of all
+    typical = ((weights.square().sum(-1) * of).sum(-1) / of.sum(-1)).sqrt()
+    return torch.where(redrawn.unsqueeze(-1), new * typical[:, None, None], weights)
+
+
+@torch.no_grad()
+def reinitialize_(incoming: Tensor, bias: Tensor | None, outgoing: Tensor, inputs: Tensor, activations: Tensor,
+                  distance: Tensor | float, draw: Tensor) -> Tensor:
+    """Give redundant units of a layer a fresh start, in place; returns which ones, bool [networks, units].
+
+    Their incoming weights are redrawn orthogonal to the rest of the layer, their biases set so that the mean
+    pre-activation is zero (a rectifier is on for about half of the inputs), their outgoing weights zeroed, so that what they
+    did is gone and what they will do is learnt (compare ReDo, Sokar et al. 2023, which redraws dormant units alone).
+
+    incoming, draw: [networks, units, fan-in]; bias: [networks, units]; outgoing: [networks, outputs, units]; inputs:
+    [networks or 1, fan-in], their mean over samples; activations: [networks, units, samples]; distance: as in ``redundant``.
+    """
+    redrawn = redundant(activations, outgoing, distance)
+    if some := redrawn.any(-1).nonzero().flatten().tolist():
+        rows = fresh_rows(incoming[some], draw[some], redrawn[some])
+        incoming[some] = rows
+        if bias is not None:
+            centring = -(rows @ inputs.expand(len(incoming), -1)[some].unsqueeze(-1)).squeeze(-1)
+            bias[some] = torch.where(redrawn[some], centring, bias[some])
+        outgoing.masked_fill_(redrawn.unsqueeze(-2), 0)
+    return redrawn
+
+
+PENALTIES: dict[str, Callable] = {f.__name__: f for f in (negative_correlation, weight_cosine, activation_decorrelation, log_volume)}
+STEPS = {"orthogonal_step": 10, "reinitialize": 100}  # the number of steps between two actions
+TECHNIQUES = (*PENALTIES, *STEPS)
+OF_WEIGHTS = ("weight_cosine", "log_volume", "orthogonal_step")  # the others look at activations
+
+
+# ------------------------------------------------------------------------------------------- strength in time
+@dataclass(frozen=True)
+class Technique:
+    """A technique with its coefficient and schedule, see the head of the module."""
+
+    name: str
+    coefficient: float
+    schedule: str = "constant"
+    over: int = 0  # steps that ``annealed`` takes to reach 0
+
+    def __post_init__(self):
+        for what, value, valid in (("technique", self.name, TECHNIQUES), ("schedule", self.schedule, SCHEDULES)):
+            if value not in valid:
+                raise ValueError(f"unknown {what} {value!r}; choose one of {', '.join(valid)}")
+        most = 1.0 if self.name in STEPS else math.inf
+        if not 0 <= self.coefficient <= most or self.coefficient == math.inf:
+            raise ValueError(f"the coefficient of {self.name} is a finite number from 0{' to 1' if most == 1 else ''}, "
+                             f"not {self.coefficient}")
+        if self.schedule == "annealed" and self.over < 1:
+            raise ValueError(f"an annealed coefficient needs the number of steps until it is 0: over=, not {self.over}")
+
+    def at(self, step: int) -> float:
+        """The coefficient at a step (from 0), before the redundancy of a layer is looked at."""
+        return self.coefficient * (max(0.0, 1 - step / self.over) if self.schedule == "annealed" else 1.0)
+
+
+@torch.no_grad()
+def redundancy(values: Tensor, of_weights: bool) -> Tensor:
+    """How redundant the units of a layer are, [...] from 0 to 1: the mean |cosine| of the pairs of weight rows, or the
+    mean |correlation| of activations, where a constant unit counts as wholly redundant."""
+    n = values.shape[-2]
+    if n < 2:
+        return values.new_zeros(values.shape[:-2])
+    if of_weights:
+        return diversity.weight_similarity(values)["mean"].nan_to_num(1.0)
+    matrix, varies = diversity.correlation_matrix(values)
+    counted = torch.where(varies.unsqueeze(-1) & varies.unsqueeze(-2), matrix.abs(), 1.0)
+    return (counted.sum((-2, -1)) - counted.diagonal(dim1=-2, dim2=-1).sum(-1)) / (n * (n - 1))
+
+
+def total_penalty(name: str, weights: Sequence[Tensor], hidden: Sequence[Tensor], outgoing: Tensor | None,
+                  coefficient: Callable[[Tensor], Tensor | float]) -> Tensor:
+    """The sum over hidden layers of coefficient × penalty, [...].
+
+    weights, hidden: of the hidden layers; outgoing: the last layer's weight. ``coefficient(values)`` gives the coefficient
+    of a layer, for which it may look at the redundancy of its weights or activations.
+    """
+    if name == "negative_correlation":  # the members are those of the last hidden layer
+        return coefficient(hidden[-1]) * negative_correlation(hidden[-1], outgoing)
+    return sum(coefficient(v) * PENALTIES[name](v) for v in (weights if name in OF_WEIGHTS else hidden))
