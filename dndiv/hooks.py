@@ -74,10 +74,9 @@ class Reinforcement:
     def _hidden(self, layer) -> Tensor:
         return _units_first(self.activation(self._calls[layer][1]), layer)
 
-    def _coefficient(self, values: Tensor) -> Tensor | float:
+    def _coefficient(self, measured: Callable[[], Tensor]) -> Tensor | float:
         c = self.technique.at(self.steps)
-        dynamic = self.technique.schedule == "dynamic"
-        return c * redundancy(values, self.technique.name in OF_WEIGHTS) if dynamic else c
+        return c * measured() if self.technique.schedule == "dynamic" else c
 
     def penalty(self) -> Tensor:
         """What to add to the loss of the latest forward pass: a scalar, 0 for techniques that add nothing."""
@@ -104,7 +103,7 @@ class Reinforcement:
                 if self.technique.name == "orthogonal_step":
                     for block in blocks(layer, layer.weight):
                         rows = block.flatten(1)
-                        block.copy_(orthogonal_step_(rows, self._coefficient(rows)).view_as(block))
+                        block.copy_(orthogonal_step_(rows, self._coefficient(lambda: redundancy(rows, True))).view_as(block))
                 else:
                     self._reinitialize(layer, following)
         self._calls.clear()
@@ -122,7 +121,7 @@ class Reinforcement:
         inputs = nn.functional.unfold(seen, layer.kernel_size, layer.dilation, layer.padding, layer.stride).mean((0, 2)) \
             if isinstance(layer, nn.Conv2d) else seen.flatten(0, -2).mean(0)
         bias = None if layer.bias is None else layer.bias.detach()[None]
-        redrawn = reinitialize_(rows, bias, outgoing, inputs[None], hidden[None], self._coefficient(hidden), draw)[0]
+        redrawn = reinitialize_(rows, bias, outgoing, inputs[None], hidden[None], self._coefficient(lambda: redundancy(hidden, False)), draw)[0]
         if not redrawn.any():
             return
         weight.copy_(rows[0].view_as(weight))

@@ -67,8 +67,8 @@ def network(sizes: Sequence[int], activation: str = "relu") -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-# A technique sees the population in the middle of a step, and may add to gradients or act after the update.
-# penalty(weights, hidden) -> [S, A]: differentiable in weights[l] [S, A, out, in] and hidden[l] [S, A, units, batch].
+# A technique sees some arms of the population in the middle of a step and adds to their gradients, or acts after the update.
+# penalty(weights, hidden) -> [S, arms]: differentiable in weights[l] [S, arms, out, in] and hidden[l] [S, arms, units, batch].
 # after_step(population): changes population.weights in place.
 Penalty = Callable[[list[Tensor], list[Tensor]], Tensor]
 AfterStep = Callable[["Population"], None]
@@ -83,13 +83,14 @@ class Population:
         optimizer: of all of them.
         activation: the name of the activation that the networks have.
         device: where to train.
-        penalty, after_step: techniques, see above; without one, the step takes the fast path.
+        penalties, after_step: techniques, see above, each penalty with the arms that have it; without penalties, the
+            step takes the fast path.
 
     ``weights[l]`` is [S, A, out, in] and ``biases[l]`` [S, A, out], views of one flat buffer of parameters.
     """
 
     def __init__(self, networks: Sequence[Sequence[nn.Sequential]], optimizer: Optimizer, activation: str = "relu",
-                 device: str | torch.device = "cpu", penalty: Penalty | None = None,
+                 device: str | torch.device = "cpu", penalties: Sequence[tuple[slice, Penalty]] = (),
                  after_step: AfterStep | None = None):
         if activation not in ACTIVATIONS:
             raise ValueError(f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}")
@@ -102,7 +103,7 @@ class Population:
                 raise ValueError(f"all networks of a population have the same sizes, here {self.sizes}, "
                                  f"and all seeds the same number of arms, here {self.arms}; got {sizes}")
         self.optimizer, self.activation, self.device = optimizer, activation, torch.device(device)
-        self.penalty, self.after_step = penalty, after_step
+        self.penalties, self.after_step = penalties, after_step
         self.steps = 0
         members = self.seeds * self.arms
         self._flat = torch.zeros(members * sum(o * i + o for i, o in zip(self.sizes, self.sizes[1:])), device=device,
@@ -112,7 +113,7 @@ class Population:
             w.copy_(torch.stack([torch.stack([net[l].weight.detach() for net in row]) for row in layers]))
             b.copy_(torch.stack([torch.stack([net[l].bias.detach() for net in row]) for row in layers]))
         # plain SGD without techniques needs no gradient buffer: its products go right into the weights
-        self._direct = optimizer.name == "sgd" and not optimizer.momentum and penalty is None
+        self._direct = optimizer.name == "sgd" and not optimizer.momentum and not penalties
         if not self._direct:
             self._grad = torch.zeros_like(self._flat)
             self._state = [torch.zeros_like(self._flat) for _ in range(2 if optimizer.name == "adam" else 1)]
@@ -178,21 +179,23 @@ class Population:
         delta = torch.softmax(logits, 1).view(S, self.arms, -1, batch)
         delta.sub_(F.one_hot(y, self.sizes[-1]).transpose(1, 2).unsqueeze(1)).div_(batch)
         delta = delta.view(N, -1, batch)
-        extra_w, extra_h = self._penalty_gradients(hidden)
+        extras = self._penalty_gradients(hidden)
         for l in reversed(range(len(self.weights))):
             if l:
                 w = self.weights[l].view(N, *self.weights[l].shape[2:])
                 upstream = torch.bmm(w.transpose(1, 2), delta)  # before w changes
                 self._accumulate(l, delta, hidden[l - 1].transpose(1, 2), N)
-                if extra_h is not None:
-                    upstream += extra_h[l - 1]
+                for arms, _, extra in extras:
+                    if extra[l - 1] is not None:
+                        upstream.view(S, self.arms, -1, batch)[:, arms] += extra[l - 1]
                 delta = _BACKWARD[self.activation](upstream, hidden[l - 1])
             else:
                 self._accumulate(0, delta.view(S, -1, batch), x, S)
         if not self._direct:
-            if extra_w is not None:
-                for grad, extra in zip(self._grads[0], extra_w):
-                    grad += extra
+            for arms, extra, _ in extras:
+                for grad, g in zip(self._grads[0], extra):
+                    if g is not None:
+                        grad[:, arms] += g
             self._update()
         self.steps += 1
         if self.after_step is not None:
@@ -207,16 +210,17 @@ class Population:
             torch.bmm(delta, inputs, out=self._grads[0][l].view(rows, -1, inputs.shape[2]))
             torch.sum(delta, 2, out=self._grads[1][l].view(rows, -1))
 
-    def _penalty_gradients(self, hidden: list[Tensor]):
-        """The gradients of the penalty by weights and by hidden activations, from autograd."""
-        if self.penalty is None:
-            return None, None
-        with torch.enable_grad():
-            weights = [w.detach().requires_grad_() for w in self.weights]
-            views = [h.detach().view(self.seeds, self.arms, *h.shape[1:]).requires_grad_() for h in hidden]
-            total = self.penalty(weights, views).sum()  # members are independent, so a sum does not couple them
-            grads = torch.autograd.grad(total, weights + views, allow_unused=True, materialize_grads=True)
-        return grads[:len(weights)], [g.reshape(h.shape) for g, h in zip(grads[len(weights):], hidden)]
+    def _penalty_gradients(self, hidden: list[Tensor]) -> list[tuple[slice, Sequence, Sequence]]:
+        """Per penalty: its arms, and its gradients by their weights and by their hidden activations, from autograd."""
+        found = []
+        for arms, penalty in self.penalties:
+            with torch.enable_grad():
+                weights = [w[:, arms].detach().requires_grad_() for w in self.weights]
+                views = [h.view(self.seeds, self.arms, *h.shape[1:])[:, arms].detach().requires_grad_() for h in hidden]
+                total = penalty(weights, views).sum()  # members are independent, so a sum does not couple them
+                grads = torch.autograd.grad(total, weights + views, allow_unused=True)
+            found.append((arms, grads[:len(weights)], grads[len(weights):]))
+        return found
 
     def _update(self) -> None:
         o = self.optimizer

@@ -26,8 +26,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dndiv import diversity
-
 SCHEDULES = ("constant", "annealed", "dynamic")
 RIDGE = 1e-4  # added to Gram matrices before their determinant is taken, which bounds its gradient
 
@@ -50,9 +48,7 @@ def negative_correlation(activations: Tensor, outgoing: Tensor) -> Tensor:
 
 def weight_cosine(weights: Tensor) -> Tensor:
     """The mean squared cosine of the pairs of rows; zero rows are orthogonal to all. [..., units, fan-in] → [...]."""
-    n = weights.shape[-2]
-    cosines = _cosines(weights)
-    return (cosines.square().sum((-2, -1)) - cosines.diagonal(dim1=-2, dim2=-1).square().sum(-1)) / max(n * (n - 1), 1)
+    return _mean_square(_cosines(weights))
 
 
 def activation_decorrelation(activations: Tensor) -> Tensor:
@@ -60,9 +56,7 @@ def activation_decorrelation(activations: Tensor) -> Tensor:
 
     activations: [..., units, samples]. Returns [...].
     """
-    centred = activations - activations.mean(-1, keepdim=True)
-    covariance = centred @ centred.mT / activations.shape[-1]
-    return (covariance.square().sum((-2, -1)) - covariance.diagonal(dim1=-2, dim2=-1).square().sum(-1)) / 2
+    return _half_squares(_covariance(activations))
 
 
 def log_volume(weights: Tensor) -> Tensor:
@@ -74,21 +68,71 @@ def log_volume(weights: Tensor) -> Tensor:
     """
     n, d = weights.shape[-2:]
     if n <= d:
-        gram = _cosines(weights)
-    else:
-        norms = torch.linalg.vector_norm(weights, dim=-1, keepdim=True)
-        unit = weights / norms.where(norms > 0, 1)
-        gram = unit.mT @ unit * (d / n)
+        return _log_volume(_cosines(weights))
+    norms = torch.linalg.vector_norm(weights, dim=-1, keepdim=True)
+    unit = weights / norms.where(norms > 0, 1)
+    return _log_volume(unit.mT @ unit * (d / n))
+
+
+# The penalties of a layer are functions of small matrices, units × units, which the redundancy is read from as well.
+class _Gram(torch.autograd.Function):
+    """x xᵀ of the rows, whose gradient (G + Gᵀ) x takes one product, where autograd takes two and their sum."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x @ x.mT
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        return (grad + grad.mT) @ ctx.saved_tensors[0]
+
+
+def _cosines(weights: Tensor) -> Tensor:
+    products = _Gram.apply(weights)
+    squares = products.diagonal(dim1=-2, dim2=-1)
+    norms = squares.where(squares > 0, 1).sqrt()
+    return products / (norms.unsqueeze(-1) * norms.unsqueeze(-2))
+
+
+def _covariance(activations: Tensor) -> Tensor:
+    return _Gram.apply(activations - activations.mean(-1, keepdim=True)) / activations.shape[-1]
+
+
+def _off_diagonal(matrix: Tensor) -> Tensor:
+    """The sum of the entries off the diagonal, [...]."""
+    return matrix.sum((-2, -1)) - matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+
+def _mean_square(cosines):
+    return _off_diagonal(cosines.square()) / max(cosines.shape[-1] * (cosines.shape[-1] - 1), 1)
+
+
+def _half_squares(covariance):
+    return _off_diagonal(covariance.square()) / 2
+
+
+def _log_volume(gram):
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     return -torch.linalg.slogdet((gram + RIDGE * eye) / (1 + RIDGE)).logabsdet
 
 
-def _cosines(weights: Tensor) -> Tensor:
-    """Cosines of the rows, by way of their products: differentiating small matrices is cheaper than unit rows."""
-    products = weights @ weights.mT
-    squares = products.diagonal(dim1=-2, dim2=-1)
-    norms = squares.where(squares > 0, 1).sqrt()
-    return products / (norms.unsqueeze(-1) * norms.unsqueeze(-2))
+@torch.no_grad()
+def redundancy(values: Tensor, of_weights: bool) -> Tensor:
+    """How redundant the units of a layer are, [...] from 0 to 1: the mean |cosine| of the pairs of weight rows, or the
+    mean |correlation| of activations, where a constant unit counts as wholly redundant."""
+    return _redundancy(_cosines(values) if of_weights else _covariance(values), of_weights)
+
+
+def _redundancy(matrix, of_weights):
+    matrix, n = matrix.detach(), matrix.shape[-1]
+    if not of_weights:
+        variance = matrix.diagonal(dim1=-2, dim2=-1)
+        varies = variance > 1e-12 * variance.amax(-1, keepdim=True)
+        scale = variance.where(varies, 1).sqrt()
+        matrix = torch.where(varies.unsqueeze(-1) & varies.unsqueeze(-2), matrix / (scale.unsqueeze(-1) * scale.unsqueeze(-2)), 1)
+    return _off_diagonal(matrix.abs()).clamp_min(0) / max(n * (n - 1), 1)
 
 
 # -------------------------------------------------------------------------------------------- changes of the weights
@@ -207,27 +251,26 @@ class Technique:
         return self.coefficient * (max(0.0, 1 - step / self.over) if self.schedule == "annealed" else 1.0)
 
 
-@torch.no_grad()
-def redundancy(values: Tensor, of_weights: bool) -> Tensor:
-    """How redundant the units of a layer are, [...] from 0 to 1: the mean |cosine| of the pairs of weight rows, or the
-    mean |correlation| of activations, where a constant unit counts as wholly redundant."""
-    n = values.shape[-2]
-    if n < 2:
-        return values.new_zeros(values.shape[:-2])
-    if of_weights:
-        return diversity.weight_similarity(values)["mean"].nan_to_num(1.0)
-    matrix, varies = diversity.correlation_matrix(values)
-    counted = torch.where(varies.unsqueeze(-1) & varies.unsqueeze(-2), matrix.abs(), 1.0)
-    return (counted.sum((-2, -1)) - counted.diagonal(dim1=-2, dim2=-1).sum(-1)) / (n * (n - 1))
-
-
 def total_penalty(name: str, weights: Sequence[Tensor], hidden: Sequence[Tensor], outgoing: Tensor | None,
-                  coefficient: Callable[[Tensor], Tensor | float]) -> Tensor:
+                  coefficient: Callable[[Callable[[], Tensor]], Tensor | float]) -> Tensor:
     """The sum over hidden layers of coefficient × penalty, [...].
 
-    weights, hidden: of the hidden layers; outgoing: the last layer's weight. ``coefficient(values)`` gives the coefficient
-    of a layer, for which it may look at the redundancy of its weights or activations.
+    weights, hidden: of the hidden layers; outgoing: the last layer's weight. ``coefficient`` gives the coefficients of layers,
+    a number or [..., layers], from a function that computes their redundancies, [..., layers].
     """
+    of_weights = name in OF_WEIGHTS
     if name == "negative_correlation":  # the members are those of the last hidden layer
-        return coefficient(hidden[-1]) * negative_correlation(hidden[-1], outgoing)
-    return sum(coefficient(v) * PENALTIES[name](v) for v in (weights if name in OF_WEIGHTS else hidden))
+        value = negative_correlation(hidden[-1], outgoing).unsqueeze(-1)
+        return (coefficient(lambda: redundancy(hidden[-1], False).unsqueeze(-1)) * value).sum(-1)
+    matrices = [_cosines(w) for w in weights] if of_weights else [_covariance(h) for h in hidden]
+    total = 0
+    for n in dict.fromkeys(m.shape[-1] for m in matrices):  # layers of the same width in one go
+        same = [k for k, m in enumerate(matrices) if m.shape[-1] == n]
+        stack = torch.stack([matrices[k] for k in same], -3)  # [..., layers, n, n]
+        if name == "log_volume":
+            fits = all(n <= weights[k].shape[-1] for k in same)
+            value = _log_volume(stack) if fits else torch.stack([log_volume(weights[k]) for k in same], -1)
+        else:
+            value = (_mean_square if of_weights else _half_squares)(stack)
+        total = total + (coefficient(lambda: _redundancy(stack, of_weights)) * value).sum(-1)
+    return total

@@ -5,7 +5,7 @@ the coefficient that ``coefficients.yml`` registers for the setting.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from dndiv import data, diversity, init, ladder, population, reinforce
 from dndiv.population import Population
-from dndiv.reinforce import OF_WEIGHTS, PENALTIES, STEPS, Technique
+from dndiv.reinforce import PENALTIES, STEPS, Technique
 from dndiv.study import BATCH, INIT_BATCH, OPTIMIZERS, Training, check, held_out_inputs
 from dndiv.table import ROOT, hidden_layers
 
@@ -43,49 +43,42 @@ class Reinforced:
 
     def __init__(self, techniques: Sequence[Technique | None], seeds: Sequence[int], inputs: Tensor):
         active = [t if t is not None and t.coefficient else None for t in techniques]
-        self.groups = [(name, list(members)) for name, members in groupby(active, key=lambda t: t and t.name)]
+        self.groups, start = [], 0
+        for technique, members in groupby(active, key=lambda t: t and t.name):
+            members = list(members)
+            if technique:
+                self.groups.append((technique, slice(start, start + len(members)), members))
+            start += len(members)
         self.inputs, self.steps = inputs, 0
         self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def hooks(self) -> dict:
         """The arguments of the population; none at all where every coefficient is 0."""
-        names = {name for name, _ in self.groups}
-        return ({"penalty": self._penalty} if names & set(PENALTIES) else {}) | (
-            {"after_step": self._act} if names & set(STEPS) else {})
+        penalties = [(arms, self._penalty(name, members)) for name, arms, members in self.groups if name in PENALTIES]
+        return ({"penalties": penalties} if penalties else {}) | ({"after_step": self._after_step} if self.groups else {})
 
-    def _coefficients(self, techniques: list[Technique], values: Tensor) -> Tensor:
-        """Per network, [S, A], of a layer with these weights or activations."""
-        c = torch.tensor([t.at(self.steps) for t in techniques], dtype=values.dtype, device=values.device)
-        dynamic = [t.schedule == "dynamic" for t in techniques]
-        if not any(dynamic):
-            return c.expand(values.shape[:2])
-        measured = reinforce.redundancy(values, techniques[0].name in OF_WEIGHTS)
-        return c * torch.where(torch.tensor(dynamic, device=values.device), measured, 1.0)
+    def _coefficients(self, techniques: list[Technique], measured: Callable[[], Tensor]) -> Tensor:
+        """Per network of a group and layer, [A, 1] or [S, A, layers], from a function that computes redundancies of that shape."""
+        c = self.inputs.new_tensor([[t.at(self.steps)] for t in techniques])
+        dynamic = [[t.schedule == "dynamic"] for t in techniques]
+        if not any(d for d, in dynamic):
+            return c
+        return c * torch.where(torch.tensor(dynamic, device=c.device), measured(), 1.0)
 
-    def _penalty(self, weights: list[Tensor], hidden: list[Tensor]) -> Tensor:
-        sizes = [len(members) for _, members in self.groups]
-        weights, hidden = ([v.split(sizes, 1) for v in values] for values in (weights, hidden))
-        totals = []
-        for g, (name, members) in enumerate(self.groups):
-            if name in PENALTIES:
-                totals.append(reinforce.total_penalty(name, [w[g] for w in weights[:-1]], [h[g] for h in hidden], weights[-1][g],
-                                                      lambda values: self._coefficients(members, values)))
-            else:
-                totals.append(weights[0][g].new_zeros(len(weights[0][g]), sizes[g]))
-        self.steps += 1
-        return torch.cat(totals, 1)
+    def _penalty(self, name: str, members: list[Technique]) -> Callable:
+        return lambda weights, hidden: reinforce.total_penalty(
+            name, weights[:-1], hidden, weights[-1], lambda measured: self._coefficients(members, measured))
 
-    def _act(self, trained: Population) -> None:
-        self.steps, start = trained.steps, 0
+    def _after_step(self, trained: Population) -> None:
+        self.steps = trained.steps
         layers = draws = None
-        for name, members in self.groups:
-            arms = slice(start, start + len(members))
-            start += len(members)
+        for name, arms, members in self.groups:
             if name not in STEPS or self.steps % STEPS[name] or not any(t.at(self.steps) for t in members):
                 continue
             if name == "orthogonal_step":
-                for w in trained.weights[:-1]:
-                    reinforce.orthogonal_step_(w[:, arms], self._coefficients(members, w[:, arms]))
+                for w in (w[:, arms] for w in trained.weights[:-1]):
+                    c = self._coefficients(members, lambda: reinforce.redundancy(w, True).unsqueeze(-1))
+                    reinforce.orthogonal_step_(w, c[..., 0].expand(w.shape[:2]))
                 continue
             if layers is None:  # every seed draws once for all, so that no network depends on the others
                 layers = [h.unflatten(0, (trained.seeds, trained.arms)) for h in trained.forward(self.inputs.unsqueeze(0))]
@@ -99,7 +92,7 @@ class Reinforced:
             mean = layers[l - 1][:, arms].mean(-1).flatten(0, 1) if l else self.inputs.mean(0, keepdim=True)
             h = hidden[:, arms]
             draw = draws[l].unsqueeze(1).expand(-1, len(members), -1, -1).flatten(0, 1)
-            c = self._coefficients(members, h).flatten()
+            c = self._coefficients(members, lambda: reinforce.redundancy(h, False).unsqueeze(-1))[..., 0].expand(h.shape[:2]).flatten()
             redrawn = reinforce.reinitialize_(w, b, out, mean, h.flatten(0, 1), c, draw).view(h.shape[:3])
             for part, changed in zip(parts, (w, b, out)):
                 part[:, arms] = changed.view_as(part[:, arms])

@@ -131,19 +131,20 @@ def test_what_a_network_learns_does_not_depend_on_its_company():
     assert_same(whole.member(2, 1), lonely.member(0, 0))
 
 
-def test_a_penalty_adds_its_gradients_by_weights_and_activations():
-    def batched(weights, hidden):  # [S, A]
+def test_a_penalty_adds_its_gradients_by_weights_and_activations_to_its_arms():
+    def batched(weights, hidden):  # [S, arms]
         cosine = F.normalize(weights[1], dim=-1)
         return (cosine @ cosine.mT).square().sum((-1, -2)) + 0.3 * hidden[0].square().mean((-1, -2)) \
             + 0.1 * hidden[1].mean((-1, -2)) ** 2
 
     nets = [[fresh(s, (4, 4)) for _ in range(2)] for s in (0, 1)]
     for optimizer in (SGD, ADAM):
-        trained = together(nets, optimizer, (0, 1), 4, penalty=batched)
+        trained = together(nets, optimizer, (0, 1), 4, penalties=[(slice(1, 2), batched)])
         plain = together(nets, optimizer, (0, 1), 4)
         for s in range(2):
             net = alone(fresh(s, (4, 4)), optimizer, s, 4, penalty=batched)
             assert_same(trained.member(s, 1), net)
+            assert_same(trained.member(s, 0), plain.member(s, 0))
             assert not torch.allclose(plain.member(s, 1)[2].weight, net[2].weight, atol=1e-3)
 
 
