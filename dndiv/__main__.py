@@ -1,4 +1,4 @@
-"""The commands below the Makefile: python -m dndiv data | run | notebook | check | report | refresh."""
+"""The commands below the Makefile: python -m dndiv data | run | tune | notebook | check | report | refresh."""
 
 import argparse
 import ast
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from dndiv import table as tables
-from dndiv.table import REFERENCE, RESULTS, ROOT
+from dndiv.table import COEFFICIENTS, REFERENCE, RESULTS, ROOT
 
 PRESETS = ("paper", "quick", "smoke")
 README = ROOT / "README.md"
@@ -144,6 +144,19 @@ def report(args) -> int:
     return 0
 
 
+def tune(args) -> int:
+    """Compute the table of a preset's tuning alone, and register in coefficients.yml what it chooses."""
+    import yaml
+
+    from dndiv import experiment, stats
+
+    chosen = stats.choose_coefficients(experiment.table("tuning", args.preset, args.device))
+    header = "".join(f"{line}\n" for line in COEFFICIENTS.read_text("utf8").splitlines() if line.startswith("#"))
+    text = header + yaml.safe_dump(chosen, allow_unicode=True, sort_keys=False)
+    tables.atomically(COEFFICIENTS, lambda part: part.write_text(text, "utf8"))
+    return 0
+
+
 def refresh(args) -> int:
     """Execute notebook sources and store the outputs of their compared cells; all other outputs are removed."""
     import nbformat
@@ -175,13 +188,14 @@ def main(words: list[str] | None = None) -> int:
             sub.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
         return sub
 
-    command(data).add_argument("names", nargs="*", default=list(tables.ARCHIVED), choices=list(tables.TITLES), metavar="NAME",
-                               help=f"data sets, of {', '.join(tables.TITLES)}")
+    command(data).add_argument("names", nargs="*", default=list(tables.ARCHIVED), choices=tables.DATA_SETS, metavar="NAME",
+                               help=f"data sets, of {', '.join(tables.DATA_SETS)}")
     command(run, preset=True, device=True).add_argument("--jobs", type=int, help="processes; by default one per core")
     command(notebook, preset=True, device=True).add_argument("source", type=Path)
     command(check, preset=True, presets=(*PRESETS, REFERENCE)).add_argument(
         "--strict", action="store_true", help="fail where a decided verdict is not the registered one")
     command(report).add_argument("--promote", action="store_true", help="make results/paper the reference first")
+    command(tune, preset=True, device=True)
     command(refresh).add_argument("sources", nargs="+", type=Path)
     args = parser.parse_args(words)
     try:

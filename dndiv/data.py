@@ -23,9 +23,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dndiv.table import ARCHIVED, ROOT, TITLES, atomically
+from dndiv.table import ARCHIVED, DATA_SETS, ROOT, TITLES, atomically
 
-NAMES = tuple(TITLES)
+NAMES = DATA_SETS
 TIMEOUT = 20  # seconds that a mirror may stay silent
 
 

@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from dndiv import data, ladder, provenance
 from dndiv import table as tables
+from dndiv.reinforced import Escape, Parity, Reinforcing, Tuning
 from dndiv.study import Directions, Observation, Portraits, Training, choose
 from dndiv.table import ARCHIVED, COLUMNS, OPTIMIZERS, REFERENCE, RESULTS, SETTINGS, atomically
 
@@ -36,10 +37,31 @@ EARLY_ARMS = (*ladder.LADDER, "simplex", "simplex_standardized", "simplex_alive"
 BASELINE_ARMS = tuple(f"{name}{twin}" for name in ladder.OTHERS for twin in ("", "_decorrelated"))
 DIRECTION_ARMS = ("default", "default_decorrelated", "default_simplex", "default_gram", "he", "he_decorrelated")
 
+# of each technique, on held-out images: a decade or so between candidates
+GRID = {"negative_correlation": (1e-5, 1e-4, 1e-3, 1e-2), "weight_cosine": (0.01, 0.1, 1, 10),
+        "activation_decorrelation": (0.001, 0.01, 0.1, 1), "log_volume": (0.001, 0.01, 0.1, 1),
+        "orthogonal_step": (0.01, 0.1, 0.3, 1), "reinitialize": (0.001, 0.01, 0.05, 0.2)}
+TUNING_ARMS = ("default", *(f"default+{name}:{schedule}@{c:g}" for name, grid in GRID.items()
+                            for schedule in ("constant", "dynamic") for c in grid))
+TUNING_SEED = 1000  # tuned on seeds from here on, which decide nothing else
+
+
+def _with_techniques(start: str, schedule: str) -> tuple[str, ...]:
+    return (start, *(f"{start}+{name}:{schedule}" for name in GRID))
+
+
+# the techniques as the paper's title has them, dynamic; then other schedules and other starts
+REINFORCED_ARMS = _with_techniques("default", "dynamic")
+VARIANT_ARMS = (*_with_techniques("default", "constant"), *_with_techniques("default", "annealed")[1:],
+                *_with_techniques("decorrelated", "dynamic"), *_with_techniques("simplex", "dynamic"))
+ESCAPE_ARMS = (*REINFORCED_ARMS, "decorrelated", "simplex", "alive")
+ESCAPE_EPOCHS = 4
+PARITIES = (("XOR", "1×2"), ("XOR", "1×3"), ("Parity3", "1×4"))
+
 OBSERVED_ARMS = ("default", "decorrelated")
 WIDTHS, DEPTHS = (2, 4, 8, 16, 32, 64, 128, 256), (1, 3)
 
-Unit = Training | Directions  # and what derives from them
+Unit = Training | Directions | Parity  # and what derives from them
 
 
 # ------------------------------------------------------------------------------------------ presets and experiments
@@ -51,15 +73,20 @@ class Preset:
     observed_seeds: int   # of networks whose diversity is followed
     width_seeds: int      # of networks of every width; two where they are wide and dear
     direction_seeds: int  # of drawn, untrained weights
+    tuning_seeds: int     # of the coefficients' candidates
+    reinforced_seeds: int # of the techniques that decide claims
+    variant_seeds: int    # of their other schedules and starts
+    escape_seeds: int     # of networks whose plateaus are timed
     widths: tuple[int, ...] = WIDTHS
 
 
 PRESETS = {
     "smoke": Preset(("Digits",), seeds=5, baseline_seeds=2, observed_seeds=5, width_seeds=2, direction_seeds=20,
-                    widths=(2, 8, 32)),
+                    tuning_seeds=1, reinforced_seeds=4, variant_seeds=1, escape_seeds=10, widths=(2, 8, 32)),
     "quick": Preset(ARCHIVED, seeds=4, baseline_seeds=1, observed_seeds=4, width_seeds=1, direction_seeds=50,
-                    widths=(2, 4, 8, 16, 32, 64)),
-    "paper": Preset(ARCHIVED, seeds=30, baseline_seeds=5, observed_seeds=20, width_seeds=5, direction_seeds=200),
+                    tuning_seeds=1, reinforced_seeds=2, variant_seeds=1, escape_seeds=10, widths=(2, 4, 8, 16, 32, 64)),
+    "paper": Preset(ARCHIVED, seeds=30, baseline_seeds=5, observed_seeds=20, width_seeds=5, direction_seeds=200,
+                    tuning_seeds=2, reinforced_seeds=10, variant_seeds=2, escape_seeds=100),
 }
 
 
@@ -68,8 +95,8 @@ def _trained(arms: tuple[str, ...], seeds: int, names: Sequence[str]) -> list[Un
             for optimizer in OPTIMIZERS for block in _blocks(seeds)]
 
 
-def _blocks(seeds: int, size: int = SEEDS_PER_UNIT) -> list[tuple[int, ...]]:
-    return [tuple(range(start, min(start + size, seeds))) for start in range(0, seeds, size)]
+def _blocks(seeds: int, size: int = SEEDS_PER_UNIT, first: int = 0) -> list[tuple[int, ...]]:
+    return [tuple(range(first + start, first + min(start + size, seeds))) for start in range(0, seeds, size)]
 
 
 EXPERIMENTS = {
@@ -86,6 +113,17 @@ EXPERIMENTS = {
         for block in _blocks(preset.width_seeds if width <= 64 else min(2, preset.width_seeds))],
     "portraits": lambda preset, names: [Portraits(name, "shallow", "adam", ("default",), tuple(range(20)))
                                         for name in names],
+    "tuning": lambda preset, names: [
+        *(Tuning(name, setting, optimizer, TUNING_ARMS, block) for name in names for setting in SETTINGS for optimizer in OPTIMIZERS
+          for block in _blocks(preset.tuning_seeds, first=TUNING_SEED)),
+        *(Parity(problem, setting, TUNING_ARMS, tuple(range(TUNING_SEED, TUNING_SEED + 20))) for problem, setting in PARITIES)],
+    "reinforcement": lambda preset, names: [
+        Reinforcing(name, setting, optimizer, arms, block) for name in names for setting in SETTINGS for optimizer in OPTIMIZERS
+        for arms, seeds in ((REINFORCED_ARMS, preset.reinforced_seeds), (VARIANT_ARMS, preset.variant_seeds))
+        for block in _blocks(seeds, 10)],
+    "escape": lambda preset, names: [
+        *(Escape(names[0], "narrow", "sgd", ESCAPE_ARMS, block, epochs=ESCAPE_EPOCHS) for block in _blocks(preset.escape_seeds, 10)),
+        *(Parity(problem, setting, ESCAPE_ARMS, tuple(range(max(preset.escape_seeds, 20)))) for problem, setting in PARITIES)],
 }
 
 

@@ -80,6 +80,7 @@ class _Gram(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x):
+        x = x.contiguous()  # once, where it is a slice of the arms, and not in every product
         ctx.save_for_backward(x)
         return x @ x.mT
 

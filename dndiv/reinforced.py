@@ -19,9 +19,8 @@ from dndiv import data, diversity, init, ladder, population, reinforce
 from dndiv.population import Population
 from dndiv.reinforce import PENALTIES, STEPS, Technique
 from dndiv.study import BATCH, INIT_BATCH, OPTIMIZERS, Training, check, held_out_inputs
-from dndiv.table import ROOT, hidden_layers
+from dndiv.table import COEFFICIENTS, hidden_layers
 
-COEFFICIENTS = ROOT / "coefficients.yml"
 ANNEALED_EPOCHS = 2      # an annealed coefficient is 0 from here on
 TUNING_SHARE = 6         # one in 6 training images is held out for tuning: 10,000 of 60,000
 ESCAPE_EVERY = 50        # steps between two looks at whether a network has left its plateau

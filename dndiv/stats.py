@@ -252,3 +252,25 @@ def lesions(table: pd.DataFrame, arm: str = "default") -> pd.DataFrame:
         p = float(stats.wilcoxon(rho).pvalue) if len(rho) > 1 and np.any(rho) else np.nan
         found.append(dict(zip(CELL, cell)) | vars(Effect(float(rho.mean()) if len(rho) else np.nan, low, high, p, len(rho))))
     return pd.DataFrame(found)
+
+
+def candidates(tuning: pd.DataFrame, baseline: str = "default") -> pd.DataFrame:
+    """What every candidate coefficient does on held-out images, from the table "tuning".
+
+    Arms are "default+technique:schedule@coefficient". Rows: setting, optimizer, technique, schedule, coefficient, and ratio: of
+    the accuracy, averaged over what is recorded and over seeds, to the baseline's, in the mean over data sets.
+    """
+    mean = tuning[tuning.measure == "accuracy"].groupby([*CELL, "arm"], sort=False).value.mean().unstack("arm")
+    ratios = mean.drop(columns=baseline).div(mean[baseline], axis=0).groupby(level=["setting", "optimizer"], sort=False).mean()
+    long = ratios.stack().rename("ratio").reset_index()
+    parts = long.arm.str.extract(r"^.*\+(?P<technique>.*):(?P<schedule>.*)@(?P<coefficient>.*)$")
+    return pd.concat([long, parts.assign(coefficient=parts.coefficient.astype(float))], axis=1).drop(columns="arm")
+
+
+def choose_coefficients(tuning: pd.DataFrame) -> dict:
+    """The best candidate (the smallest of equals): technique → schedule → "setting optimizer" → coefficient."""
+    chosen: dict = {}
+    ranked = candidates(tuning).sort_values(["ratio", "coefficient"], ascending=[False, True], kind="stable")
+    for row in ranked.drop_duplicates(["technique", "schedule", "setting", "optimizer"]).sort_index().itertuples():
+        chosen.setdefault(row.technique, {}).setdefault(row.schedule, {})[f"{row.setting} {row.optimizer}"] = row.coefficient
+    return chosen

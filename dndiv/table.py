@@ -13,12 +13,14 @@ import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = Path(os.environ.get("DNDIV_RESULTS") or ROOT / "results").expanduser()
+COEFFICIENTS = ROOT / "coefficients.yml"
 REFERENCE = "reference"  # no preset: the committed results of the last full run of the paper preset
 
 COLUMNS = ["data", "setting", "optimizer", "arm", "seed", "layer", "epoch", "measure", "value"]
 CELL = ["data", "setting", "optimizer"]  # what stays the same within a comparison
 ARCHIVED = ("MNIST", "FashionMNIST")
-TITLES = {"MNIST": "MNIST", "FashionMNIST": "Fashion-MNIST", "Digits": "Digits (embedded)"}
+TITLES = {"MNIST": "MNIST", "FashionMNIST": "Fashion-MNIST", "Digits": "Digits (embedded)", "XOR": "XOR", "Parity3": "3-bit parity"}
+DATA_SETS = (*ARCHIVED, "Digits")
 OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
 SETTINGS = {  # hidden layers; declared before any result, all reported
     "shallow": (16,),       # one hidden layer: the setting of the paper's introduction
