@@ -12,7 +12,7 @@ from dndiv import stats
 from dndiv import table as tables
 
 FILE = tables.ROOT / "claims.yml"
-KEYS = {"sentence", "published", "notebook", "table", "rule", "treated", "baseline", "controls", "margin", "expected"}
+KEYS = {"sentence", "published", "notebook", "table", "rule", "treated", "baseline", "controls", "margin", "expected", "schedule"}
 VERDICTS = ("reproduced", "reproduced in part", "not reproduced", "undecided", "not tested")
 NOT_TESTED = VERDICTS[-1]
 
@@ -43,7 +43,7 @@ def evaluate(read: Callable[[str], pd.DataFrame], claims: dict[str, dict] | None
             results.append(common | {"setting": "", "verdict": NOT_TESTED, "reason": "no experiment yet"})
             continue
         for found in RULES[claim["rule"]](read(claim["table"]), claim):
-            expected = (claim.get("expected") or {}).get(found["setting"])
+            expected = (claim.get("expected") or {}).get(found.get("group", found["setting"]))
             results.append(common | found | {"expected": expected})
     return results
 
@@ -96,21 +96,70 @@ def _prediction(table: pd.DataFrame, claim: dict) -> list[dict]:
     return [_judged(row, claim, "") | {"unit": "ρ"} for row in found[found.outcome == "final"].itertuples()]
 
 
+def _techniques(table: pd.DataFrame, claim: dict) -> list[dict]:
+    """Early accuracy of each technique against none, in every setting; the results of a technique are a group."""
+    values = stats.early_accuracy(table)
+    ending = f":{claim['schedule']}"
+    pairs = [(arm, claim["baseline"]) for arm in values.columns if arm.startswith(f"{claim['baseline']}+") and arm.endswith(ending)]
+    return [_judged(row, claim, "") | {"group": tables.technique(row.treated)} for row in stats.effects(values, pairs).itertuples()]
+
+
+def _escape(table: pd.DataFrame, claim: dict) -> list[dict]:
+    """Time to escape with each technique against none; tiny problems of their own decide as well."""
+    found = stats.escapes(stats.escape_times(table))
+    results = []
+    for row in found[found.arm.str.contains("+", regex=False)].itertuples():
+        reason = f"log-rank p = {row.p_logrank:.2g}; {100 * row.earlier:.0f} % of seeds earlier, {100 * row.later:.0f} % later"
+        results.append(_judged(row, claim, reason) | {"group": tables.technique(row.arm)})
+    return results
+
+
 def _judged(row, claim: dict, reason: str) -> dict:
     """The result of a row of effects: digits decide nothing about MNIST and Fashion-MNIST, whose stand-in they are."""
     verdict = stats.verdict(row.low, row.high, claim.get("published"))
-    if row.data not in tables.ARCHIVED:
+    if row.data == "Digits":
         verdict, reason = NOT_TESTED, "embedded digits"
     return {"setting": f"{tables.TITLES[row.data]}, {row.setting}, {tables.OPTIMIZERS[row.optimizer]}", **_numbers(row),
             "verdict": verdict, "reason": reason}
 
 
-RULES = {"early_accuracy": _early_accuracy, "directions": _directions, "thirds": _thirds, "prediction": _prediction}
+RULES = {"early_accuracy": _early_accuracy, "directions": _directions, "thirds": _thirds, "prediction": _prediction,
+         "techniques": _techniques, "escape": _escape}
+
+
+def collapsed(results: list[dict]) -> list[dict]:
+    """The results with each group, the settings of a technique, as one: its verdict counts theirs."""
+    found = []
+    groups = {(r["claim"], r["group"]): [] for r in results if "group" in r}
+    for r in results:
+        if "group" not in r:
+            found.append(r)
+            continue
+        members = groups[r["claim"], r["group"]]
+        members.append(r)
+        if len(members) == 1:
+            found.append(members)  # in the place of the first
+    return [r if isinstance(r, dict) else _group(r) for r in found]
+
+
+def _group(members: list[dict]) -> dict:
+    first = members[0]
+    estimates = sorted(r["estimate"] for r in members)
+    tested = [r for r in members if r["verdict"] != NOT_TESTED]
+    return first | {"setting": f"{first['group'].replace('_', ' ')}, {len(members)} settings", "unit": "range",
+                    "estimate": (estimates[(len(members) - 1) // 2] + estimates[len(members) // 2]) / 2,
+                    "low": estimates[0], "high": estimates[-1], "n": min(r["n"] for r in members),
+                    "verdict": _counted([r["verdict"] for r in tested]) if tested else NOT_TESTED,
+                    "reason": "" if tested else first["reason"]}
+
+
+def _counted(verdicts: list[str]) -> str:
+    return ", ".join(f"{v} in {verdicts.count(v)}" for v in VERDICTS if v in verdicts)
 
 
 def differences(results: list[dict]) -> list[dict]:
     """The results whose decided verdict is not the registered one."""
-    return [r for r in results if r.get("expected") and r["verdict"] not in (r["expected"], NOT_TESTED)]
+    return [r for r in collapsed(results) if r.get("expected") and r["verdict"] not in (r["expected"], NOT_TESTED)]
 
 
 def write(results: list[dict], path: Path) -> None:
@@ -127,8 +176,7 @@ def write(results: list[dict], path: Path) -> None:
 def headline(results: list[dict], claim: str) -> str:
     """How many of how many settings reproduce a claim, in words, from the results alone."""
     verdicts = [r["verdict"] for r in results if r["claim"] == claim]
-    counted = ", ".join(f"{v} in {verdicts.count(v)}" for v in VERDICTS if v in verdicts)
-    return f"`{claim}`, {len(verdicts)} setting{'s' * (len(verdicts) > 1)}: {counted}"
+    return f"`{claim}`, {len(verdicts)} setting{'s' * (len(verdicts) > 1)}: {_counted(verdicts)}"
 
 
 def summary(results: list[dict]) -> str:
@@ -156,6 +204,8 @@ def _measured(numbers: dict) -> str:
     if numbers.get("unit") == "ρ":
         low, high = ("–" if v is None or not math.isfinite(v) else f"{v:+.2f}" for v in (numbers["low"], numbers["high"]))
         return f"ρ = {numbers['estimate']:+.2f} [{low}, {high}]"
+    if numbers.get("unit") == "range":
+        return f"median {_percent(numbers['estimate'])}, from {_percent(numbers['low'])} to {_percent(numbers['high'])}"
     return f"{_percent(numbers['estimate'])} [{_percent(numbers['low'])}, {_percent(numbers['high'])}]"
 
 
@@ -164,9 +214,9 @@ HEADER = ("claim", "setting", "published", "measured [95 % interval]", "n", "dec
 
 
 def rows(results: list[dict]) -> list[tuple[str, ...]]:
-    """The results as text, in the columns of ``HEADER``."""
+    """The results as text, in the columns of ``HEADER``, groups collapsed."""
     lines = []
-    for r in results:
+    for r in collapsed(results):
         verdict = r["verdict"] + (f" ({r['reason']})" if r["verdict"] == NOT_TESTED and r.get("reason") else "")
         lines.append((r["claim"], r["setting"] or "–", f"about {_percent(r['published'])}" if r["published"] else "–",
                       _measured(r), str(r.get("n", "–")),

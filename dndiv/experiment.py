@@ -75,7 +75,7 @@ class Preset:
     direction_seeds: int  # of drawn, untrained weights
     tuning_seeds: int     # of the coefficients' candidates
     reinforced_seeds: int # of the techniques that decide claims
-    variant_seeds: int    # of their other schedules and starts
+    variant_seeds: int    # of their other schedules and starts, on one data set
     escape_seeds: int     # of networks whose plateaus are timed
     widths: tuple[int, ...] = WIDTHS
 
@@ -86,7 +86,7 @@ PRESETS = {
     "quick": Preset(ARCHIVED, seeds=4, baseline_seeds=1, observed_seeds=4, width_seeds=1, direction_seeds=50,
                     tuning_seeds=1, reinforced_seeds=2, variant_seeds=1, escape_seeds=10, widths=(2, 4, 8, 16, 32, 64)),
     "paper": Preset(ARCHIVED, seeds=30, baseline_seeds=5, observed_seeds=20, width_seeds=5, direction_seeds=200,
-                    tuning_seeds=2, reinforced_seeds=10, variant_seeds=2, escape_seeds=100),
+                    tuning_seeds=2, reinforced_seeds=10, variant_seeds=3, escape_seeds=100),
 }
 
 
@@ -118,9 +118,10 @@ EXPERIMENTS = {
           for block in _blocks(preset.tuning_seeds, first=TUNING_SEED)),
         *(Parity(problem, setting, TUNING_ARMS, tuple(range(TUNING_SEED, TUNING_SEED + 20))) for problem, setting in PARITIES)],
     "reinforcement": lambda preset, names: [
-        Reinforcing(name, setting, optimizer, arms, block) for name in names for setting in SETTINGS for optimizer in OPTIMIZERS
-        for arms, seeds in ((REINFORCED_ARMS, preset.reinforced_seeds), (VARIANT_ARMS, preset.variant_seeds))
-        for block in _blocks(seeds, 10)],
+        *(Reinforcing(name, setting, optimizer, REINFORCED_ARMS, block) for name in names for setting in SETTINGS
+          for optimizer in OPTIMIZERS for block in _blocks(preset.reinforced_seeds, 10)),
+        *(Reinforcing(names[0], setting, optimizer, VARIANT_ARMS, block) for setting in SETTINGS for optimizer in OPTIMIZERS
+          for block in _blocks(preset.variant_seeds, 10))],
     "escape": lambda preset, names: [
         *(Escape(names[0], "narrow", "sgd", ESCAPE_ARMS, block, epochs=ESCAPE_EPOCHS) for block in _blocks(preset.escape_seeds, 10)),
         *(Parity(problem, setting, ESCAPE_ARMS, tuple(range(max(preset.escape_seeds, 20)))) for problem, setting in PARITIES)],

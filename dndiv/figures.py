@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from scipy import stats as laws
 from scipy.special import gammaln
 
-from dndiv.table import CELL, OPTIMIZERS, PIXELS, REFERENCE, RESULTS, SETTINGS, TITLES, atomically
+from dndiv.table import CELL, OPTIMIZERS, PIXELS, REFERENCE, RESULTS, SETTINGS, TITLES, atomically, hidden_layers
 
 LABELS = {
     "default": "PyTorch's default", "zero_bias": "biases zero", "he_scale": "He's scale", "equal_norms": "equal norms",
@@ -186,8 +186,9 @@ def cell_title(name: str, optimizer: str) -> str:
 
 
 def setting_title(setting: str) -> str:
-    hidden = SETTINGS[setting]
-    return f"{setting}, {len(hidden)} layer{'s' * (len(hidden) > 1)} of {hidden[0]}"
+    hidden = hidden_layers(setting)
+    name = f"{setting}, " if setting in SETTINGS else ""
+    return f"{name}{len(hidden)} layer{'s' * (len(hidden) > 1)} of {hidden[0]}"
 
 
 def curves(table: pd.DataFrame, arms: tuple[str, ...]) -> Figure:

@@ -41,6 +41,11 @@ def hidden_layers(setting: str) -> tuple[int, ...]:
     return (int(width),) * int(depth)
 
 
+def technique(arm: str) -> str:
+    """The technique of an arm "initialization+technique:schedule", empty where it has none."""
+    return arm.partition("+")[2].partition(":")[0]
+
+
 def path(experiment: str, preset: str) -> Path:
     """Where a run of a preset leaves the table of an experiment."""
     return RESULTS / preset / "tables" / f"{experiment}.csv.gz"
