@@ -78,11 +78,14 @@ class Preset:
     variant_seeds: int    # of their other schedules and starts, on one data set
     escape_seeds: int     # of networks whose plateaus are timed
     widths: tuple[int, ...] = WIDTHS
+    technique_settings: tuple[str, ...] = tuple(SETTINGS)  # that techniques are tried in
+    parities: tuple[tuple[str, str], ...] = PARITIES       # problems with known bad minima
 
 
 PRESETS = {
     "smoke": Preset(("Digits",), seeds=5, baseline_seeds=2, observed_seeds=5, width_seeds=2, direction_seeds=20,
-                    tuning_seeds=1, reinforced_seeds=4, variant_seeds=1, escape_seeds=10, widths=(2, 8, 32)),
+                    tuning_seeds=1, reinforced_seeds=4, variant_seeds=1, escape_seeds=10, widths=(2, 8, 32),
+                    technique_settings=("tiny",), parities=PARITIES[:1]),
     "quick": Preset(ARCHIVED, seeds=4, baseline_seeds=1, observed_seeds=4, width_seeds=1, direction_seeds=50,
                     tuning_seeds=1, reinforced_seeds=2, variant_seeds=1, escape_seeds=10, widths=(2, 4, 8, 16, 32, 64)),
     "paper": Preset(ARCHIVED, seeds=30, baseline_seeds=5, observed_seeds=20, width_seeds=5, direction_seeds=200,
@@ -114,17 +117,18 @@ EXPERIMENTS = {
     "portraits": lambda preset, names: [Portraits(name, "shallow", "adam", ("default",), tuple(range(20)))
                                         for name in names],
     "tuning": lambda preset, names: [
-        *(Tuning(name, setting, optimizer, TUNING_ARMS, block) for name in names for setting in SETTINGS for optimizer in OPTIMIZERS
-          for block in _blocks(preset.tuning_seeds, first=TUNING_SEED)),
-        *(Parity(problem, setting, TUNING_ARMS, tuple(range(TUNING_SEED, TUNING_SEED + 20))) for problem, setting in PARITIES)],
+        *(Tuning(name, setting, optimizer, TUNING_ARMS, block) for name in names for setting in preset.technique_settings
+          for optimizer in OPTIMIZERS for block in _blocks(preset.tuning_seeds, first=TUNING_SEED)),
+        *(Parity(*problem, TUNING_ARMS, block) for problem in preset.parities
+          for block in _blocks(10 * preset.tuning_seeds, 10, first=TUNING_SEED))],
     "reinforcement": lambda preset, names: [
-        *(Reinforcing(name, setting, optimizer, REINFORCED_ARMS, block) for name in names for setting in SETTINGS
+        *(Reinforcing(name, setting, optimizer, REINFORCED_ARMS, block) for name in names for setting in preset.technique_settings
           for optimizer in OPTIMIZERS for block in _blocks(preset.reinforced_seeds, 10)),
-        *(Reinforcing(names[0], setting, optimizer, VARIANT_ARMS, block) for setting in SETTINGS for optimizer in OPTIMIZERS
-          for block in _blocks(preset.variant_seeds, 10))],
+        *(Reinforcing(names[0], setting, optimizer, VARIANT_ARMS, block) for setting in preset.technique_settings
+          for optimizer in OPTIMIZERS for block in _blocks(preset.variant_seeds, 10))],
     "escape": lambda preset, names: [
         *(Escape(names[0], "narrow", "sgd", ESCAPE_ARMS, block, epochs=ESCAPE_EPOCHS) for block in _blocks(preset.escape_seeds, 10)),
-        *(Parity(problem, setting, ESCAPE_ARMS, tuple(range(max(preset.escape_seeds, 20)))) for problem, setting in PARITIES)],
+        *(Parity(*problem, ESCAPE_ARMS, block) for problem in preset.parities for block in _blocks(preset.escape_seeds, 50))],
 }
 
 

@@ -87,7 +87,7 @@ class Reinforced:
     def _reinitialize(self, trained, arms, members, layers, draws):
         for l, hidden in enumerate(layers[:-1]):
             parts = [trained.weights[l], trained.biases[l], trained.weights[l + 1]]
-            w, b, out = (p[:, arms].flatten(0, 1) for p in parts)  # copies, where the arms are some of many
+            w, b, out = (p[:, arms].flatten(0, 1).clone() for p in parts)
             mean = layers[l - 1][:, arms].mean(-1).flatten(0, 1) if l else self.inputs.mean(0, keepdim=True)
             h = hidden[:, arms]
             draw = draws[l].unsqueeze(1).expand(-1, len(members), -1, -1).flatten(0, 1)

@@ -221,6 +221,10 @@ def test_techniques_side_by_side_do_not_touch_each_other():
         for w, v in zip(together.weights, single.weights):
             torch.testing.assert_close(w[:, a], v[:, 0], rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(together.weights[0][:, 0], together.weights[0][:, 6], rtol=1e-9, atol=1e-9)
+    one_seed = Population([[fresh(0) for _ in techniques]], Optimizer("adam", 0.005), **Reinforced(techniques, (0,), x).hooks())
+    for _ in population.train(one_seed, x, y, (0,), BATCH, 16):
+        pass
+    torch.testing.assert_close(one_seed.weights[0][0], together.weights[0][0], rtol=1e-8, atol=1e-8)
 
 
 @pytest.mark.parametrize("optimizer", [Optimizer("sgd", 0.05), Optimizer("adam", 0.005)], ids=["sgd", "adam"])
