@@ -41,6 +41,7 @@ def run(args) -> int:
     names, notice = data.resolve(experiment.PRESETS[args.preset].data)
     print(notice or f"data: {', '.join(data.TITLES[n] for n in names)}", file=sys.stderr, flush=True)
     computed = sum(len(experiment.missing(name, args.preset, names)) for name in experiment.EXPERIMENTS)
+    experiment.compute(args.preset, names, device, args.jobs)
     for name in experiment.EXPERIMENTS:
         tables.write(experiment.table(name, args.preset, device, args.jobs), name, args.preset)
     marker = folder / "EMBEDDED_DIGITS"  # tells the Makefile to look again for the data sets
