@@ -1,4 +1,4 @@
-"""The commands below the Makefile: python -m dndiv data | run | notebook | check | report | refresh."""
+"""The commands below the Makefile: python -m dndiv data | run | notebook | check | report | bench | refresh."""
 
 import argparse
 import ast
@@ -145,6 +145,14 @@ def report(args) -> int:
     return 0
 
 
+def bench(args) -> int:
+    """Measure a population against other ways to train its networks; table, figure and rows into results/bench."""
+    from dndiv import bench
+
+    print(bench.main())
+    return 0
+
+
 def refresh(args) -> int:
     """Execute notebook sources and store the outputs of their compared cells; all other outputs are removed."""
     import nbformat
@@ -183,6 +191,7 @@ def main(words: list[str] | None = None) -> int:
     command(check, preset=True, presets=(*PRESETS, REFERENCE)).add_argument(
         "--strict", action="store_true", help="fail where a decided verdict is not the registered one")
     command(report).add_argument("--promote", action="store_true", help="make results/paper the reference first")
+    command(bench)
     command(refresh).add_argument("sources", nargs="+", type=Path)
     args = parser.parse_args(words)
     try:
