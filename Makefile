@@ -25,7 +25,7 @@ ifneq ($(JOBS),)
 export DNDIV_JOBS := $(JOBS)
 endif
 
-.PHONY: reproduce artifact test setup lab check report reference refresh lock clean help
+.PHONY: reproduce artifact test setup lab check report bench reference refresh lock clean help
 .DELETE_ON_ERROR:
 
 ifeq ($(filter $(PRESET),paper quick smoke),)
@@ -93,6 +93,10 @@ report: setup
 reference: setup
 	$(PY) -m dndiv report --promote
 
+# a population against other ways to train its networks; JAX too, where it is installed (pip install jax)
+bench: setup
+	@$(PY) -m dndiv bench
+
 # execute the notebook sources and store the outputs of their compared cells
 refresh: setup
 	$(PY) -m dndiv refresh $(SOURCES)
@@ -108,4 +112,4 @@ clean:
 
 help:
 	@sed -n '2,4p' Makefile
-	@echo "# also: setup, lab, check, report, reference, refresh, lock, clean"
+	@echo "# also: setup, lab, check, report, bench, reference, refresh, lock, clean"

@@ -1,4 +1,4 @@
-"""The commands below the Makefile: python -m dndiv data | run | tune | notebook | check | report | refresh."""
+"""The commands below the Makefile: python -m dndiv data | run | tune | notebook | check | report | bench | refresh."""
 
 import argparse
 import ast
@@ -41,6 +41,7 @@ def run(args) -> int:
     names, notice = data.resolve(experiment.PRESETS[args.preset].data)
     print(notice or f"data: {', '.join(data.TITLES[n] for n in names)}", file=sys.stderr, flush=True)
     computed = sum(len(experiment.missing(name, args.preset, names)) for name in experiment.EXPERIMENTS)
+    experiment.compute(args.preset, names, device, args.jobs)
     for name in experiment.EXPERIMENTS:
         tables.write(experiment.table(name, args.preset, device, args.jobs), name, args.preset)
     marker = folder / "EMBEDDED_DIGITS"  # tells the Makefile to look again for the data sets
@@ -157,6 +158,14 @@ def tune(args) -> int:
     return 0
 
 
+def bench(args) -> int:
+    """Measure a population against other ways to train its networks; table, figure and rows into results/bench."""
+    from dndiv import bench
+
+    print(bench.main())
+    return 0
+
+
 def refresh(args) -> int:
     """Execute notebook sources and store the outputs of their compared cells; all other outputs are removed."""
     import nbformat
@@ -196,6 +205,7 @@ def main(words: list[str] | None = None) -> int:
         "--strict", action="store_true", help="fail where a decided verdict is not the registered one")
     command(report).add_argument("--promote", action="store_true", help="make results/paper the reference first")
     command(tune, preset=True, device=True)
+    command(bench)
     command(refresh).add_argument("sources", nargs="+", type=Path)
     args = parser.parse_args(words)
     try:
