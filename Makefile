@@ -12,7 +12,8 @@ PY     := $(VENV)/bin/python
 OUT    := results/$(PRESET)
 SOURCES  := $(sort $(wildcard notebooks/*.ipynb))
 EXECUTED := $(SOURCES:notebooks/%=$(OUT)/notebooks/%)
-TRAINING := $(addprefix dndiv/,data.py diversity.py init.py ladder.py population.py study.py experiment.py table.py)
+TRAINING := $(addprefix dndiv/,data.py diversity.py init.py ladder.py population.py reinforce.py reinforced.py study.py \
+                               experiment.py table.py) coefficients.yml
 
 # nothing is registered or written outside the checkout
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -44,7 +45,7 @@ reproduce: setup
 	@if $(MAKE) --no-print-directory -q artifact; then \
 	   echo "Nothing to do: $(OUT) is up to date ($(words $(SOURCES)) notebooks)."; \
 	 else \
-	   $(MAKE) --no-print-directory artifact && \
+	   $(MAKE) --no-print-directory --jobs=2 artifact && \
 	   echo "Done: tables, figures, executed notebooks and verdicts are in $(OUT)."; \
 	 fi
 
@@ -54,9 +55,9 @@ $(OUT)/tables.stamp: $(TRAINING)
 	@$(PY) -m dndiv run --preset $(PRESET) --device $(DEVICE)
 	@touch $@
 
-# the modules that a notebook imports are in the .d file that its execution leaves
+# two at a time, one thread each; the modules that a notebook imports are in the .d file that its execution leaves
 $(OUT)/notebooks/%.ipynb: notebooks/%.ipynb $(OUT)/tables.stamp
-	@$(PY) -m dndiv notebook $< --preset $(PRESET) --device $(DEVICE)
+	@OMP_NUM_THREADS=1 $(PY) -m dndiv notebook $< --preset $(PRESET) --device $(DEVICE)
 -include $(wildcard $(OUT)/notebooks/*.d)
 
 $(OUT)/claims.json: $(OUT)/tables.stamp claims.yml dndiv/claims.py dndiv/stats.py

@@ -1,5 +1,6 @@
 """What ran where: versions, machine, commit."""
 
+import fcntl
 import json
 import os
 import platform
@@ -55,10 +56,13 @@ def record(folder: Path, facts: dict, step: str | None, seconds: float, add: boo
     add: seconds add up with those of before, for a step that goes on where it was interrupted.
     """
     file = folder / "provenance.json"
-    known = json.loads(file.read_text("utf8")) if file.exists() else {}
-    steps = known.get("steps", {})
-    if step is not None:
-        before = steps.get(step, {}).get("seconds", 0) if add else 0
-        peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        steps[step] = {"seconds": round(before + seconds, 1), "peak_memory_mib": peak // 1024}
-    atomically(file, lambda part: part.write_text(json.dumps(known | facts | {"steps": steps}, indent=1) + "\n", "utf8"))
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".provenance.lock", "w") as lock:  # notebooks are executed side by side
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = json.loads(file.read_text("utf8")) if file.exists() else {}
+        steps = known.get("steps", {})
+        if step is not None:
+            before = steps.get(step, {}).get("seconds", 0) if add else 0
+            peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+            steps[step] = {"seconds": round(before + seconds, 1), "peak_memory_mib": peak // 1024}
+        atomically(file, lambda part: part.write_text(json.dumps(known | facts | {"steps": steps}, indent=1) + "\n", "utf8"))

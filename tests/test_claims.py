@@ -78,7 +78,7 @@ def test_claims_of_diversity_follow_the_table(claim, relation, verdict):
 
 
 def test_a_claim_without_an_experiment_is_not_tested():
-    result = judge("escape", None)
+    result = judge("small-suffices", None)
     assert (result["verdict"], result["reason"]) == ("not tested", "no experiment yet")
 
 
@@ -153,3 +153,45 @@ class TestReference:
         assert facts["preset"] == "paper" and not facts["notice"] and set(facts["data"]) == set(table.ARCHIVED)
         assert len(facts["commit"]) == 40 and facts["versions"]["torch"] and facts["machine"]["cores"]
         assert sum(p.stat().st_size for p in self.folder.rglob("*") if p.is_file()) < 15e6
+
+
+# ------------------------------------------------------------------------------------------------ techniques
+def reinforced(effects, name="MNIST", n=10):
+    """A table in which each technique has a given effect on early accuracy in two settings."""
+    rows = []
+    for setting in ("tiny", "narrow"):
+        for seed in range(n):
+            base = 0.4 + 0.01 * (seed % 4)
+            for arm, effect in ({"default": 0.0, "default+log_volume:constant": 0.5}  # another schedule does not count
+                                | {f"default+{t}:dynamic": e for t, e in effects.items()}).items():
+                value = base * (1 + (effect[setting] if isinstance(effect, dict) else effect)) + 0.0005 * (seed % 3)
+                rows += [(name, setting, "sgd", arm, seed, "", epoch, "accuracy", value) for epoch in range(6)]
+    return pd.DataFrame(rows, columns=table.COLUMNS)
+
+
+def test_techniques_are_judged_in_every_setting_and_shown_as_one_line_each():
+    frame = reinforced({"log_volume": {"tiny": 0.1, "narrow": -0.1}, "reinitialize": 0.2})
+    registered = REGISTERED["early-help"] | {"expected": {"log_volume": "reproduced in 2", "reinitialize": "reproduced in 2"}}
+    results = claims.evaluate(lambda name: frame, {"early-help": registered})
+    assert [(r["group"], r["setting"], r["verdict"]) for r in results] == [
+        ("log_volume", "MNIST, tiny, SGD", "reproduced"), ("log_volume", "MNIST, narrow, SGD", "not reproduced"),
+        ("reinitialize", "MNIST, tiny, SGD", "reproduced"), ("reinitialize", "MNIST, narrow, SGD", "reproduced")]
+    lines = claims.rows(results)
+    assert len(lines) == 2 and lines[0][1] == "log volume, 2 settings" and "from -10" in lines[0][3]
+    assert lines[0][7] == "reproduced in 1, not reproduced in 1" and lines[1][7] == "reproduced in 2"
+    assert [d["group"] for d in claims.differences(results)] == ["log_volume"]  # registered otherwise
+    digits = claims.evaluate(lambda name: reinforced({"reinitialize": 0.2}, "Digits"), {"early-help": registered})
+    assert claims.rows(digits)[0][7] == "not tested (embedded digits)" and not claims.differences(digits)
+
+
+def test_escape_is_judged_by_time_on_the_plateau():
+    def curve(start):
+        return [0.1] * start + [0.9] * (12 - start)
+
+    rows = [("MNIST", "narrow", "sgd", arm, seed, "", epoch, "accuracy", value)
+            for arm, shift in (("default", 4), ("default+reinitialize:dynamic", 0), ("default+log_volume:dynamic", 6), ("alive", -2))
+            for seed in range(20) for epoch, value in enumerate(curve(3 + seed % 3 + shift))]
+    frame = pd.DataFrame(rows, columns=table.COLUMNS)
+    results = claims.evaluate(lambda name: frame, {"escape": REGISTERED["escape"]})
+    assert [(r["group"], r["verdict"]) for r in results] == [("reinitialize", "reproduced"), ("log_volume", "not reproduced")]
+    assert results[0]["estimate"] == pytest.approx(4 / 8, abs=0.03) and "100 % of seeds earlier" in results[0]["reason"]

@@ -176,3 +176,75 @@ def test_epochs_to_a_target_count_from_training_and_end_with_the_last():
 def test_the_lesion_test_finds_what_is_in_the_table():
     [found] = stats.lesions(observed()).itertuples()
     assert found.estimate == pytest.approx(-1) and found.n == 12 and found.p < 0.01
+
+
+# ------------------------------------------------------------------------------------------------ techniques
+def tuned(values):
+    """A table "tuning" with given accuracies: (data, technique, schedule, coefficient) → accuracy."""
+    rows = [(d, "tiny", "sgd", arm, seed, "", epoch, "accuracy", v + 0.001 * (seed - 1000))
+            for (d, arm), v in values.items() for seed in (1000, 1001) for epoch in (0.5, 1)]
+    return pd.DataFrame(rows, columns=["data", "setting", "optimizer", "arm", "seed", "layer", "epoch", "measure", "value"])
+
+
+def test_coefficients_are_the_best_over_data_sets_and_the_smallest_of_equals():
+    cosine, step = "default+weight_cosine:dynamic@", "default+orthogonal_step:constant@"
+    table = tuned({("MNIST", "default"): 0.5, ("FashionMNIST", "default"): 0.4,
+                   ("MNIST", cosine + "0.1"): 0.60, ("FashionMNIST", cosine + "0.1"): 0.40,    # +20 %, 0
+                   ("MNIST", cosine + "10"): 0.50, ("FashionMNIST", cosine + "10"): 0.50,      # 0, +25 %: the better mean
+                   ("MNIST", step + "0.01"): 0.45, ("FashionMNIST", step + "0.01"): 0.45,
+                   ("MNIST", step + "1"): 0.45, ("FashionMNIST", step + "1"): 0.45})
+    assert stats.choose_coefficients(table) == {"weight_cosine": {"dynamic": {"tiny sgd": 10.0}},
+                                                "orthogonal_step": {"constant": {"tiny sgd": 0.01}}}
+    ratios = stats.candidates(table).set_index(["technique", "coefficient"]).ratio
+    assert ratios["weight_cosine", 0.1] == pytest.approx((0.6005 / 0.5005 + 0.4005 / 0.4005) / 2)
+
+
+def escape_table(curves, name="MNIST"):
+    """Accuracy of arms at epochs 0, 1, 2, …: (arm, seed) → values."""
+    rows = [(name, "narrow", "sgd", arm, seed, "", epoch, "accuracy", value)
+            for (arm, seed), values in curves.items() for epoch, value in enumerate(values)]
+    return pd.DataFrame(rows, columns=["data", "setting", "optimizer", "arm", "seed", "layer", "epoch", "measure", "value"])
+
+
+def test_escape_times_and_what_they_say():
+    arm = "default+reinitialize:dynamic"
+    table = pd.concat([escape_table({("default", 0): [.1, .1, .6, .7], ("default", 1): [.1, .1, .2, .3], ("default", 2): [.1, .6, .4, .6],
+                                     (arm, 0): [.1, .6, .7, .7], (arm, 1): [.1, .2, .3, .5], (arm, 2): [.1, .1, .5, .6]}),
+                       escape_table({("default", 0): [.5, .75, .75], (arm, 0): [.5, 1, 1]}, "XOR")])
+    times = stats.escape_times(table)
+    image = times.loc["MNIST"]
+    assert image.xs("default", level="arm").time.tolist() == [2, 3, 1] and image.xs(arm, level="arm").time.tolist() == [1, 3, 2]
+    assert image.xs("default", level="arm").escaped.tolist() == [True, False, True]
+    assert times.loc["XOR"].time.tolist() == [2, 1] and times.loc["XOR"].escaped.tolist() == [False, True]  # its run is shorter
+    found = stats.escapes(times).iloc[0]
+    assert found.estimate == pytest.approx(0) and (found.earlier, found.later, found.rescued) == (1 / 3, 1 / 3, 1 / 3)
+    assert (found.escaped, found.baseline_escaped, found.gained, found.n) == (1, 2 / 3, 1, 3)
+
+
+def test_a_faster_escape_is_found_and_agrees_with_a_direct_log_rank_test():
+    rng = np.random.default_rng(3)
+    time = {"default": rng.exponential(3, 60), "default+x:dynamic": rng.exponential(1.2, 60)}
+    rows = [(a, s, min(t, 5.0), t < 5) for a, ts in time.items() for s, t in enumerate(ts)]
+    times = pd.DataFrame(rows, columns=["arm", "seed", "time", "escaped"]).assign(data="MNIST", setting="narrow", optimizer="sgd")
+    times = times.set_index(["data", "setting", "optimizer", "arm", "seed"])
+    found = stats.escapes(times).iloc[0]
+    mean = {a: np.minimum(t, 5).mean() for a, t in time.items()}
+    assert found.estimate == pytest.approx(1 - mean["default+x:dynamic"] / mean["default"]) and found.low > 0
+    # the log-rank statistic written out: observed against expected escapes at every time
+    events = sorted(t for ts in time.values() for t in ts if t < 5)
+    observed = expected = variance = 0.0
+    for t in events:
+        at_risk = [sum(ts >= t) for ts in time.values()]
+        n, d = sum(at_risk), sum(sum(ts == t) for ts in time.values())
+        observed += sum(time["default+x:dynamic"] == t)
+        expected += d * at_risk[1] / n
+        variance += d * at_risk[0] * at_risk[1] * (n - d) / (n * n * (n - 1)) if n > 1 else 0
+    p = scipy_stats.chi2.sf((observed - expected) ** 2 / variance, 1)
+    assert found.p_logrank == pytest.approx(p, rel=1e-6) and p < 0.001
+    x, share = stats.survival(times.xs("default", level="arm").time, times.xs("default", level="arm").escaped)
+    assert (x[0], share[0]) == (0, 1) and share[x <= 2][-1] == pytest.approx((time["default"] > 2).mean())
+
+
+def test_nobody_escapes():
+    never = np.full(4, 3.0), np.zeros(4, bool)
+    assert math.isnan(stats.logrank(*never, *never))
