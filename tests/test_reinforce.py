@@ -508,3 +508,19 @@ def test_annealing_and_redundancy():
     assert reinforce.redundancy(torch.ones(3, 4), of_weights=True).item() == pytest.approx(1)
     assert reinforce.redundancy(torch.eye(4), of_weights=True).item() == 0
     assert reinforce.redundancy(draw(1, 4), of_weights=True).item() == 0
+
+
+def test_the_readme_s_lines_do_what_it_says(images):
+    from dndiv.table import ROOT
+
+    blocks = [b.split("```")[0] for b in (ROOT / "README.md").read_text("utf8").split("```python\n")[1:]]
+    [lines] = [b.splitlines() for b in blocks if "Reinforcement" in b]
+    before, inside, after = (line for line in lines if line.strip())
+    x, y = images
+    model = Convolutional()
+    here = {"dndiv": dndiv, "F": F, "model": model, "optimizer": torch.optim.SGD(model.parameters(), lr=0.1), "x": x[:64], "y": y[:64]}
+    exec(before, here)
+    exec(inside, here)
+    assert here["loss"] > F.cross_entropy(model(x[:64]), y[:64])
+    exec(after, here)
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
