@@ -1,7 +1,8 @@
 """What it costs to train many small networks: a population, other ways to do it, and the arithmetic alone.
 
 Every method trains the same networks, 10 seeds × 10 arms, from the same weights on the same mini-batches of MNIST,
-and may use all cores. They take turns, so that whatever else the machine does falls on all of them; median and range
+and may use all cores, but for the loops on one thread. They take turns, so that other work on the machine falls on all
+of them, though it can slow those with threads or a single process more: measure on an idle machine. Median and range
 of the repeats are reported, in microseconds per network and step. All but the first have the data in memory. The
 floor is no method: the operations of a step's matrix products, at the rate of one large product.
 """
@@ -39,6 +40,8 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 REPEATS = 5  # after one that does not count
 NETWORKS = {"784–16–10": ("shallow", "adam"), "784–4×3–10": ("tiny", "sgd"), "784–8×5–10": ("narrow", "sgd")}
 GOALS = {"JAX": 1.3, "plain loop": 15, "DataLoader loop": 150}  # at least, as a multiple of ours
+LOOPS = "plain loop, a process per core"
+ONE_THREAD = ("DataLoader loop", "plain loop")  # their products are too small to share among threads
 FLOOR_GOAL = 1.8  # ours at most, as a multiple of the floor, for 784–16–10
 SWEEPS = {"networks": (1, 4, 16, 64, 256, 1024), "width": (4, 16, 64, 256), "depth": (1, 2, 4, 8), "batch": (8, 32, 128, 512)}
 
@@ -286,7 +289,8 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _next(trainer: Iterator) -> float:
+def _next(trainer: Iterator, threads: int = 1) -> float:
+    torch.set_num_threads(threads)
     return _seconds(lambda: next(trainer))
 
 
@@ -299,17 +303,19 @@ def measure(repeats: int = REPEATS) -> pd.DataFrame:
         whole = Problem(hidden=SETTINGS[setting], optimizer=optimizer)
         # fewer steps, or networks, where one is dear: it is the same for each
         todo = {"DataLoader loop": replace(whole, seeds=(0,), arms=1, steps=25), "plain loop": replace(whole, seeds=(0,), steps=40),
-                "torch.func.vmap": replace(whole, steps=15), "stacked, autograd": replace(whole, steps=30)}
+                "JAX": replace(whole, steps=50), "torch.func.vmap": replace(whole, steps=8), "stacked, autograd": replace(whole, steps=30)}
         trainers = {m: METHODS[m](todo.get(m, whole)) for m in METHODS if m != "population" and (m != "JAX" or find_spec("jax"))}
         for trainer in trainers.values():
             next(trainer)
+        side = replace(whole, seeds=tuple(range(CORES)), arms=5, steps=100)
         for repeat in range(-1, repeats):
             found = {}
             for m, trainer in trainers.items():
                 p = todo.get(m, whole)
-                found[m] = _next(trainer) / (len(p.seeds) * p.arms * p.steps)
+                found[m] = _next(trainer, 1 if m in ONE_THREAD else CORES) / (len(p.seeds) * p.arms * p.steps)
+            found[LOOPS] = together(loop, side) / (CORES * side.arms * side.steps)
             found["population"] = together(ours, whole) / (len(whole.seeds) * whole.arms * whole.steps)
-            rate = 2 * 1024**3 * square.steps * max(1 / _next(large), CORES / together(_square, square))
+            rate = 2 * 1024**3 * square.steps * max(1 / _next(large, CORES), CORES / together(_square, square))
             found["floor"] = whole.operations() / rate
             rows += [(name, optimizer, m, repeat, 1e6 * seconds) for m, seconds in found.items() if repeat >= 0]
     return pd.DataFrame(rows, columns=["network", "optimizer", "method", "repeat", "microseconds"])
@@ -368,9 +374,9 @@ def as_markdown(found: pd.DataFrame, facts: dict) -> str:
     lines = ["µs per network and step, median (range); in brackets the multiple of the population's median.", "",
              "| method | " + " | ".join(f"{n}, {OPTIMIZER_TITLES[o]}" for n, o in optimizers.items()) + " |",
              "| --- |" + " ---: |" * len(optimizers)]
-    for m in (*METHODS, "floor"):
+    for m in (*METHODS, LOOPS, "floor"):
         cells = [f"{median[n, m]:,.1f} ({low[n, m]:,.1f}–{high[n, m]:,.1f}) [{_down(median[n, m] / median[n, 'population'])}]"
-                 if (n, m) in median else "not installed" for n in optimizers.index]
+                 if (n, m) in median else "not installed" if m == "JAX" else "–" for n in optimizers.index]
         lines.append(f"| {m} | " + " | ".join(cells) + " |")
     lines += ["", "| goal | measured | met |", "| --- | --- | --- |"]
     for m, least in GOALS.items():
@@ -401,7 +407,7 @@ def picture(found: pd.DataFrame, swept: pd.DataFrame) -> plt.Figure:
     figures.style()
     figure = plt.figure(figsize=(12, 7.5))
     top, bottom = figure.subfigures(2, 1)
-    names, methods = list(dict.fromkeys(found.network)), [m for m in (*METHODS, "floor") if m in set(found.method)]
+    names, methods = list(dict.fromkeys(found.network)), [m for m in (*METHODS, LOOPS, "floor") if m in set(found.method)]
     for ax, name in zip(top.subplots(1, len(names), sharey=True, sharex=True), names):
         part = found[found.network == name].groupby("method").microseconds
         median, low, high = (f.reindex(methods) for f in (part.median(), part.min(), part.max()))
