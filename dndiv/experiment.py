@@ -55,7 +55,7 @@ REINFORCED_ARMS = _with_techniques("default", "dynamic")
 VARIANT_ARMS = (*_with_techniques("default", "constant"), *_with_techniques("default", "annealed")[1:],
                 *_with_techniques("decorrelated", "dynamic"), *_with_techniques("simplex", "dynamic"))
 ESCAPE_ARMS = (*REINFORCED_ARMS, "decorrelated", "simplex", "alive")
-ESCAPE_EPOCHS = 4
+ESCAPE_EPOCHS = 3
 PARITIES = (("XOR", "1×2"), ("XOR", "1×3"), ("Parity3", "1×4"))
 
 OBSERVED_ARMS = ("default", "decorrelated")

@@ -24,7 +24,8 @@ class Reinforcement:
             (moments) for the weights that it redraws.
         technique: a name in ``TECHNIQUES``. coefficient, schedule, over: see the head of the module.
         activation: what the model applies to the outputs of its hidden layers.
-        every: the number of optimizer steps between two actions of a STEPS technique.
+        every: the number of optimizer steps between two actions; a penalty is as much stronger when it acts. By default 1 for
+            penalties, and what ``STEPS`` says for the others.
         seed: of the fresh weights that ``reinitialize`` draws.
 
     Raises ValueError for unknown names, coefficients out of range, and models that a technique cannot act on.
@@ -32,11 +33,8 @@ class Reinforcement:
 
     def __init__(self, model: nn.Module, optimizer: torch.optim.Optimizer, technique: str, coefficient: float, *,
                  schedule: str = "constant", over: int = 0, activation: Callable[[Tensor], Tensor] = torch.relu,
-                 every: int | None = None, seed: int = 0):
-        self.technique = Technique(technique, coefficient, schedule, over)
-        self.every = STEPS.get(technique, 1) if every is None else every
-        if self.every < 1:
-            raise ValueError(f"every is a number of steps from 1, not {every}")
+                 every: int = 0, seed: int = 0):
+        self.technique = Technique(technique, coefficient, schedule, over, every)
         self.names = {layer: name for name, layer in layers(model)}
         if len(self.names) < 2:
             raise ValueError(f"{type(model).__name__} has {len(self.names)} linear or convolutional layer and so no hidden one")
@@ -81,7 +79,7 @@ class Reinforcement:
     def penalty(self) -> Tensor:
         """What to add to the loss of the latest forward pass: a scalar, 0 for techniques that add nothing."""
         name = self.technique.name
-        if name in STEPS or self.technique.at(self.steps) == 0:
+        if name in STEPS or not self.technique.due(self.steps):
             return torch.zeros((), device=next(iter(self.names)).weight.device)
         *layers, last = self._layers()
         if name in OF_WEIGHTS:
@@ -97,7 +95,7 @@ class Reinforcement:
     @torch.no_grad()
     def _after_step(self) -> None:
         self.steps += 1
-        if self.technique.name in STEPS and self.steps % self.every == 0 and self.technique.at(self.steps) > 0:
+        if self.technique.name in STEPS and self.technique.due(self.steps):
             layers = self._layers()
             for layer, following in zip(layers, layers[1:]):
                 if self.technique.name == "orthogonal_step":

@@ -71,9 +71,11 @@ def network(sizes: Sequence[int], activation: str = "relu") -> nn.Sequential:
 
 
 # A technique sees some arms of the population in the middle of a step and adds to their gradients, or acts after the update.
+# penalties(step) -> the penalties of this step (from 0), each with the arms that have it.
 # penalty(weights, hidden) -> [S, arms]: differentiable in weights[l] [S, arms, out, in] and hidden[l] [S, arms, units, batch].
 # after_step(population): changes population.weights in place.
 Penalty = Callable[[list[Tensor], list[Tensor]], Tensor]
+Penalties = Callable[[int], Sequence[tuple[slice, Penalty]]]
 AfterStep = Callable[["Population"], None]
 
 
@@ -86,15 +88,14 @@ class Population:
         optimizer: of all of them.
         activation: the name of the activation that the networks have.
         device: where to train.
-        penalties, after_step: techniques, see above, each penalty with the arms that have it; without penalties, the
-            step takes the fast path.
+        penalties, after_step: techniques, see above.
 
     ``weights[l]`` is [S, A, out, in] and ``biases[l]`` [S, A, out], views of one flat buffer of parameters: first the
     weights of all layers, then the biases of all layers.
     """
 
     def __init__(self, networks: Sequence[Sequence[nn.Sequential]], optimizer: Optimizer, activation: str = "relu",
-                 device: str | torch.device = "cpu", penalties: Sequence[tuple[slice, Penalty]] = (),
+                 device: str | torch.device = "cpu", penalties: Penalties | None = None,
                  after_step: AfterStep | None = None):
         if activation not in ACTIVATIONS:
             raise ValueError(f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}")
@@ -116,8 +117,8 @@ class Population:
         for l, (w, b) in enumerate(zip(self.weights, self.biases)):
             w.copy_(torch.stack([torch.stack([net[l].weight.detach() for net in row]) for row in layers]))
             b.copy_(torch.stack([torch.stack([net[l].bias.detach() for net in row]) for row in layers]))
-        # plain SGD without techniques needs no gradient buffer: its products go right into the weights
-        self._direct = optimizer.name == "sgd" and not optimizer.momentum and not penalties
+        # plain SGD needs no gradient buffer: its products go right into the weights
+        self._direct = optimizer.name == "sgd" and not optimizer.momentum
         self._grad = self._flat if self._direct else torch.zeros_like(self._flat)
         self._grads = self._views(self._grad)
         if not self._direct:
@@ -148,7 +149,7 @@ class Population:
         return whole, [p.view(self.seeds * self.arms, -1, batch) for p in whole.split(units)]
 
     def moments(self) -> list[tuple[list[Tensor], list[Tensor]]]:
-        """The optimizer's state in the form of (weights, biases), views; none for plain SGD without techniques."""
+        """The optimizer's state in the form of (weights, biases), views; none for plain SGD."""
         return [] if self._direct else [self._views(state) for state in self._state]
 
     @property
@@ -211,11 +212,11 @@ class Population:
             _BACKWARD_[self.activation](upstream, hidden[l - 1])
         self._targets[0].baddbmm_(deltas[0].view(S, -1, batch), x, beta=beta, alpha=alpha)
         self._grad[-len(all_deltas):].addmv_(all_deltas, ones, beta=beta, alpha=alpha)  # all biases at once
+        for arms, extra, _ in extras:
+            for target, g in zip(self._grads[0], extra):
+                if g is not None:
+                    target[:, arms].add_(g, alpha=alpha * batch)
         if not self._direct:
-            for arms, extra, _ in extras:
-                for grad, g in zip(self._grads[0], extra):
-                    if g is not None:
-                        grad[:, arms] += g
             self._update()
         self.steps += 1
         if self.after_step is not None:
@@ -224,7 +225,7 @@ class Population:
     def _penalty_gradients(self, hidden: list[Tensor]) -> list[tuple[slice, Sequence, Sequence]]:
         """Per penalty: its arms, and its gradients by their weights and by their hidden activations, from autograd."""
         found = []
-        for arms, penalty in self.penalties:
+        for arms, penalty in self.penalties(self.steps) if self.penalties else ():
             with torch.enable_grad():
                 weights = [w[:, arms].detach().requires_grad_() for w in self.weights]
                 views = [h.view(self.seeds, self.arms, *h.shape[1:])[:, arms].detach().requires_grad_() for h in hidden]

@@ -234,7 +234,8 @@ class Technique:
     name: str
     coefficient: float
     schedule: str = "constant"
-    over: int = 0  # steps that ``annealed`` takes to reach 0
+    over: int = 0   # steps that ``annealed`` takes to reach 0
+    every: int = 0  # steps between two actions; 0: every step, or what STEPS says
 
     def __post_init__(self):
         for what, value, valid in (("technique", self.name, TECHNIQUES), ("schedule", self.schedule, SCHEDULES)):
@@ -244,12 +245,22 @@ class Technique:
         if not 0 <= self.coefficient <= most or self.coefficient == math.inf:
             raise ValueError(f"the coefficient of {self.name} is a finite number from 0{' to 1' if most == 1 else ''}, "
                              f"not {self.coefficient}")
+        if self.every < 0:
+            raise ValueError(f"every is a number of steps from 1, not {self.every}")
         if self.schedule == "annealed" and self.over < 1:
             raise ValueError(f"an annealed coefficient needs the number of steps until it is 0: over=, not {self.over}")
 
+    def due(self, step: int) -> bool:
+        """Whether it acts at a step: penalties on steps counted from 0, changes of the weights after steps from 1."""
+        return step % (self.every or STEPS.get(self.name, 1)) == 0 and self.at(step) > 0
+
     def at(self, step: int) -> float:
-        """The coefficient at a step (from 0), before the redundancy of a layer is looked at."""
-        return self.coefficient * (max(0.0, 1 - step / self.over) if self.schedule == "annealed" else 1.0)
+        """The coefficient at a step, before the redundancy of a layer is looked at.
+
+        A penalty that does not act at every step is as much stronger where it does (lazy regularization, Karras et al. 2020).
+        """
+        strength = self.coefficient * (self.every if self.every and self.name in PENALTIES else 1)
+        return strength * (max(0.0, 1 - step / self.over) if self.schedule == "annealed" else 1.0)
 
 
 def total_penalty(name: str, weights: Sequence[Tensor], hidden: Sequence[Tensor], outgoing: Tensor | None,

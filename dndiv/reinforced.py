@@ -21,6 +21,7 @@ from dndiv.reinforce import PENALTIES, STEPS, Technique
 from dndiv.study import BATCH, INIT_BATCH, OPTIMIZERS, Training, check, held_out_inputs
 from dndiv.table import COEFFICIENTS, hidden_layers
 
+PENALTY_EVERY = 4        # steps; four times the strength at every fourth step costs a fourth
 ANNEALED_EPOCHS = 2      # an annealed coefficient is 0 from here on
 TUNING_SHARE = 6         # one in 6 training images is held out for tuning: 10,000 of 60,000
 ESCAPE_EVERY = 50        # steps between two looks at whether a network has left its plateau
@@ -53,12 +54,16 @@ class Reinforced:
 
     def hooks(self) -> dict:
         """The arguments of the population; none at all where every coefficient is 0."""
-        penalties = [(arms, self._penalty(name, members)) for name, arms, members in self.groups if name in PENALTIES]
-        return ({"penalties": penalties} if penalties else {}) | ({"after_step": self._after_step} if self.groups else {})
+        found = [(members, (arms, self._penalty(name, members))) for name, arms, members in self.groups if name in PENALTIES]
+
+        def penalties(step):
+            return [penalty for members, penalty in found if any(t.due(step) for t in members)]
+
+        return ({"penalties": penalties} if found else {}) | ({"after_step": self._after_step} if self.groups else {})
 
     def _coefficients(self, techniques: list[Technique], measured: Callable[[], Tensor]) -> Tensor:
         """Per network of a group and layer, [A, 1] or [S, A, layers], from a function that computes redundancies of that shape."""
-        c = self.inputs.new_tensor([[t.at(self.steps)] for t in techniques])
+        c = self.inputs.new_tensor([[t.at(self.steps) if t.due(self.steps) else 0.0] for t in techniques])
         dynamic = [[t.schedule == "dynamic"] for t in techniques]
         if not any(d for d, in dynamic):
             return c
@@ -72,7 +77,7 @@ class Reinforced:
         self.steps = trained.steps
         layers = draws = None
         for name, arms, members in self.groups:
-            if name not in STEPS or self.steps % STEPS[name] or not any(t.at(self.steps) for t in members):
+            if name not in STEPS or not any(t.due(self.steps) for t in members):
                 continue
             if name == "orthogonal_step":
                 for w in (w[:, arms] for w in trained.weights[:-1]):
@@ -123,7 +128,7 @@ def parse(arm: str, setting: str, optimizer: str, annealed_over: int) -> tuple[s
     except (KeyError, ValueError):
         raise ValueError(f"arm {arm!r}: {f'{given!r} is no coefficient' if given else f'{COEFFICIENTS.name} has none for {setting} {optimizer}'}; "
                          "an arm is initialization+technique:schedule, or …@coefficient") from None
-    return start, Technique(name, coefficient, schedule, annealed_over)
+    return start, Technique(name, coefficient, schedule, annealed_over, PENALTY_EVERY if name in PENALTIES else 0)
 
 
 def _techniques(unit, per_epoch: int) -> list[Technique | None]:

@@ -139,7 +139,7 @@ def test_a_penalty_adds_its_gradients_by_weights_and_activations_to_its_arms():
 
     nets = [[fresh(s, (4, 4)) for _ in range(2)] for s in (0, 1)]
     for optimizer in (SGD, ADAM):
-        trained = together(nets, optimizer, (0, 1), 4, penalties=[(slice(1, 2), batched)])
+        trained = together(nets, optimizer, (0, 1), 4, penalties=lambda step: [(slice(1, 2), batched)])
         plain = together(nets, optimizer, (0, 1), 4)
         for s in range(2):
             net = alone(fresh(s, (4, 4)), optimizer, s, 4, penalty=batched)

@@ -233,7 +233,7 @@ def test_populations_equal_networks_trained_alone_with_the_same_technique(name, 
     seeds, epochs = (0, 3), 8  # of 13 steps
     c = 1e-3 if name == "negative_correlation" else 0.05  # the one without a lower bound
     techniques = [Technique(name, c / 2), Technique(name, c, "annealed", over=60), Technique(name, c, "dynamic"),
-                  Technique(name, 0.0)]
+                  Technique(name, 0.0), Technique(name, c, every=3)]
     x, y = problem()
     trained = Population([[fresh(s) for _ in techniques] for s in seeds], optimizer,
                          **Reinforced(techniques, seeds, x).hooks())
@@ -244,7 +244,7 @@ def test_populations_equal_networks_trained_alone_with_the_same_technique(name, 
         for a, t in enumerate(techniques):
             net = fresh(seed)
             update = make(net, optimizer)
-            diverse = Reinforcement(net, update, name, t.coefficient, schedule=t.schedule, over=t.over)
+            diverse = Reinforcement(net, update, name, t.coefficient, schedule=t.schedule, over=t.over, every=t.every)
             for index in batches(seed, epochs):
                 update.zero_grad()
                 (F.cross_entropy(net(x[index]), y[index]) + diverse.penalty()).backward()
@@ -252,7 +252,7 @@ def test_populations_equal_networks_trained_alone_with_the_same_technique(name, 
             for p, q in zip(trained.member(s, a).parameters(), net.parameters()):
                 torch.testing.assert_close(p, q, rtol=1e-8, atol=1e-8)
             ends.append(torch.cat([p.flatten() for p in net.parameters()]))
-    assert all((ends[i] - ends[j]).abs().max() > 1e-6 for i in range(4) for j in range(i))  # the arms do differ
+    assert all((ends[i] - ends[j]).abs().max() > 1e-6 for i in range(5) for j in range(i))  # the arms do differ
 
 
 @pytest.mark.parametrize("optimizer", [Optimizer("sgd", 0.05), Optimizer("adam", 0.005)], ids=["sgd", "adam"])
@@ -499,6 +499,9 @@ def test_bad_schedules_and_models():
 def test_annealing_and_redundancy():
     t = Technique("weight_cosine", 0.4, "annealed", over=4)
     assert [t.at(k) for k in range(6)] == pytest.approx([0.4, 0.3, 0.2, 0.1, 0, 0])
+    lazy = Technique("weight_cosine", 0.4, every=3)  # the same strength in the mean
+    assert [lazy.at(k) * lazy.due(k) for k in range(6)] == pytest.approx([1.2, 0, 0, 1.2, 0, 0])
+    assert [Technique("orthogonal_step", 0.4).due(k) for k in (5, 10)] == [False, True]
     h = draw(4, 50)
     expected = np.abs(np.corrcoef(h.numpy()))[np.triu_indices(4, 1)].mean()
     assert reinforce.redundancy(h, of_weights=False).item() == pytest.approx(expected)
