@@ -52,7 +52,7 @@ def _with_techniques(start: str, schedule: str) -> tuple[str, ...]:
 
 # the techniques as the paper's title has them, dynamic; then other schedules and other starts
 REINFORCED_ARMS = _with_techniques("default", "dynamic")
-VARIANT_ARMS = (*_with_techniques("default", "constant"), *_with_techniques("default", "annealed")[1:],
+VARIANT_ARMS = (*_with_techniques("default", "constant")[1:], *_with_techniques("default", "annealed")[1:],
                 *_with_techniques("decorrelated", "dynamic"), *_with_techniques("simplex", "dynamic"))
 ESCAPE_ARMS = (*REINFORCED_ARMS, "decorrelated", "simplex", "alive")
 ESCAPE_EPOCHS = 3

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dndiv.init import blocks, layers
-from dndiv.reinforce import OF_WEIGHTS, STEPS, Technique, redundancy, reinitialize_, orthogonal_step_, total_penalty
+from dndiv.reinforce import OF_WEIGHTS, STEPS, STREAM, Technique, redundancy, reinitialize_, orthogonal_step_, total_penalty
 
 
 class Reinforcement:
@@ -39,7 +39,7 @@ class Reinforcement:
         if len(self.names) < 2:
             raise ValueError(f"{type(model).__name__} has {len(self.names)} linear or convolutional layer and so no hidden one")
         self.optimizer, self.activation, self.steps = optimizer, activation, 0
-        self._generator = torch.Generator().manual_seed(seed)
+        self._generator = torch.Generator().manual_seed(STREAM + seed)
         self._calls: dict[nn.Module, tuple[Tensor, Tensor]] = {}  # layer to its (input, output), as called
         self._handles = []
         if coefficient > 0:  # at 0 not even a hook is left

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor
 
 SCHEDULES = ("constant", "annealed", "dynamic")
+STREAM = 2 ** 40  # added to the seed of redrawn weights, so that they are not those that the same seed has begun with
 RIDGE = 1e-4  # added to Gram matrices before their determinant is taken, which bounds its gradient
 
 
@@ -176,7 +177,8 @@ def redundant(activations: Tensor, outgoing: Tensor, distance: Tensor | float) -
 def fresh_rows(weights: Tensor, draw: Tensor, redrawn: Tensor) -> Tensor:
     """The weights with the chosen rows redrawn orthogonal to the rest of the layer, with the others' typical norm.
 
-    Where units > fan-in and nothing orthogonal is left, they lie along the directions that the rest covers least.
+    Where units > fan-in and nothing orthogonal is left, each is (KᵀK / λ + 0.1 I)⁻¹ times its draw, of the kept rows K and
+    the mean eigenvalue λ of KᵀK: it leans towards the directions that the rest covers least.
     weights, draw: [networks, units, fan-in]; redrawn: bool [networks, units].
     """
     n, d = weights.shape[-2:]
@@ -187,10 +189,12 @@ def fresh_rows(weights: Tensor, draw: Tensor, redrawn: Tensor) -> Tensor:
         q, r = torch.linalg.qr(stack.mT)
         new = (q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)).mT  # the side that the draw is on
     else:
-        vectors = torch.linalg.eigh(kept.mT @ kept).eigenvectors.mT  # by rising coverage
-        place = (redrawn.long().cumsum(-1) - 1).clamp_min(0).gather(-1, order) % d
-        new = vectors.gather(-2, place.unsqueeze(-1).expand_as(weights))
-        new = new * (new * draw.gather(-2, order.unsqueeze(-1).expand_as(draw))).sum(-1, keepdim=True).sign()
+        coverage = kept.mT @ kept
+        mean = coverage.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+        eye = torch.eye(d, dtype=weights.dtype, device=weights.device)
+        drawn = draw.gather(-2, order.unsqueeze(-1).expand_as(draw))
+        new = torch.linalg.solve(coverage / mean.where(mean > 0, 1) + 0.1 * eye, drawn.mT).mT
+        new = new / torch.linalg.vector_norm(new, dim=-1, keepdim=True)
     new = torch.empty_like(weights).scatter_(-2, order.unsqueeze(-1).expand_as(weights), new)
     of = torch.where(redrawn.all(-1, keepdim=True), True, ~redrawn)  # none kept: the norms of all
     typical = ((weights.square().sum(-1) * of).sum(-1) / of.sum(-1)).sqrt()

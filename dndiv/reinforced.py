@@ -50,7 +50,7 @@ class Reinforced:
                 self.groups.append((technique, slice(start, start + len(members)), members))
             start += len(members)
         self.inputs, self.steps = inputs, 0
-        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._generators = [torch.Generator().manual_seed(reinforce.STREAM + seed) for seed in seeds]
 
     def hooks(self) -> dict:
         """The arguments of the population; none at all where every coefficient is 0."""
