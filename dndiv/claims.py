@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,7 +111,10 @@ def _escape(table: pd.DataFrame, claim: dict) -> list[dict]:
     results = []
     for row in found[found.arm.str.contains("+", regex=False)].itertuples():
         reason = f"log-rank p = {row.p_logrank:.2g}; {100 * row.earlier:.0f} % of seeds earlier, {100 * row.later:.0f} % later"
-        results.append(_judged(row, claim, reason) | {"group": tables.technique(row.arm)})
+        judged = _judged(row, claim, reason) | {"group": tables.technique(row.arm)}
+        if not (row.escaped or row.baseline_escaped or judged["verdict"] == NOT_TESTED):
+            judged |= {"verdict": "undecided", "reason": "no network escapes within the run"}
+        results.append(judged)
     return results
 
 
@@ -148,7 +152,7 @@ def _group(members: list[dict]) -> dict:
     tested = [r for r in members if r["verdict"] != NOT_TESTED]
     return first | {"setting": f"{first['group'].replace('_', ' ')}, {len(members)} settings", "unit": "range",
                     "estimate": (estimates[(len(members) - 1) // 2] + estimates[len(members) // 2]) / 2,
-                    "low": estimates[0], "high": estimates[-1], "n": min(r["n"] for r in members),
+                    "low": estimates[0], "high": estimates[-1], "n": min(r["n"] for r in members), "members": len(tested),
                     "verdict": _counted([r["verdict"] for r in tested]) if tested else NOT_TESTED,
                     "reason": "" if tested else first["reason"]}
 
@@ -158,8 +162,11 @@ def _counted(verdicts: list[str]) -> str:
 
 
 def differences(results: list[dict]) -> list[dict]:
-    """The results whose decided verdict is not the registered one."""
-    return [r for r in collapsed(results) if r.get("expected") and r["verdict"] not in (r["expected"], NOT_TESTED)]
+    """The results whose decided verdict is not the registered one; of groups, those with all registered settings."""
+    def comparable(r):
+        return "members" not in r or sum(map(int, re.findall(r" in (\d+)", r["expected"]))) == r["members"]
+
+    return [r for r in collapsed(results) if r.get("expected") and r["verdict"] not in (r["expected"], NOT_TESTED) and comparable(r)]
 
 
 def write(results: list[dict], path: Path) -> None:
@@ -175,8 +182,10 @@ def write(results: list[dict], path: Path) -> None:
 
 def headline(results: list[dict], claim: str) -> str:
     """How many of how many settings reproduce a claim, in words, from the results alone."""
-    verdicts = [r["verdict"] for r in results if r["claim"] == claim]
-    return f"`{claim}`, {len(verdicts)} setting{'s' * (len(verdicts) > 1)}: {_counted(verdicts)}"
+    found = [r for r in results if r["claim"] == claim]
+    settings, groups = (len({r.get(key) for r in found} - {None}) for key in ("setting", "group"))
+    size = f"{groups} techniques × {settings} setting" if groups else f"{settings} setting"
+    return f"`{claim}`, {size}{'s' * (settings > 1)}: {_counted([r['verdict'] for r in found])}"
 
 
 def summary(results: list[dict]) -> str:

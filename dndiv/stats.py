@@ -1,5 +1,6 @@
 """From tables to effects with intervals. Seeds are the unit of replication, and every comparison is within the seed."""
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -295,22 +296,23 @@ def escapes(times: pd.DataFrame, baseline: str = "default") -> pd.DataFrame:
 
     The columns of ``Effect`` are of the restricted mean time (censored at the end of the run), turned so that +0.2 is a
     fifth less time. Beside them: p_logrank, p_holm over the arms of a cell; escaped and baseline_escaped, the shares of
-    seeds; earlier, later, the shares of seeds that escape before and after the baseline; rescued, the
-    share that escapes where the baseline does not; gained, the median time that the earlier ones gain.
+    seeds; earlier, later, the shares of seeds that escape before and after the baseline; rescued, stranded, the
+    shares that escape where the baseline does not, and the other way round; gained, the median time that the earlier gain.
     """
     rows = []
     for cell, group in times.groupby(level=CELL, sort=False):
         time, escaped = (group[column].droplevel(CELL).unstack("arm") for column in ("time", "escaped"))
         block = []
         for arm in [a for a in dict.fromkeys(group.index.get_level_values("arm")) if a != baseline]:
-            found = effect(time[arm], time[baseline])
+            # a baseline that is there from the start cannot be improved on
+            found = effect(time[arm], time[baseline]) if time[baseline].any() else Effect(*[math.nan] * 4, len(time))
             faster = Effect(-found.estimate, -found.high, -found.low, found.p, found.n)
             gain = time[baseline] - time[arm]
             block.append(dict(zip(CELL, cell)) | {"arm": arm} | vars(faster) | {
                 "p_logrank": logrank(time[arm], escaped[arm], time[baseline], escaped[baseline]),
                 "escaped": escaped[arm].mean(), "baseline_escaped": escaped[baseline].mean(),
                 "earlier": (gain > 0).mean(), "later": (gain < 0).mean(),
-                "rescued": (escaped[arm] & ~escaped[baseline]).mean(),
+                "rescued": (escaped[arm] & ~escaped[baseline]).mean(), "stranded": (~escaped[arm] & escaped[baseline]).mean(),
                 "gained": gain[gain > 0].median() if (gain > 0).any() else 0.0})
         block = pd.DataFrame(block)
         rows.append(block.assign(p_holm=holm(block.p_logrank)))

@@ -57,7 +57,8 @@ def trajectories(values: pd.DataFrame, text: str, percent: bool = False) -> Figu
     values: columns data, setting, optimizer, arm, seed, epoch, value.
     """
     lines, settings = figures.cells(values), list(dict.fromkeys(values.setting))
-    figure, axes = plt.subplots(len(lines), len(settings), figsize=(4 * len(settings), 2.5 * len(lines)), sharex=True, squeeze=False)
+    size = max(4 * len(settings), 8), 2.5 * len(lines) + 0.8
+    figure, axes = plt.subplots(len(lines), len(settings), figsize=size, sharex=True, squeeze=False)
     for axline, (name, optimizer) in zip(axes, lines):
         for ax, setting in zip(axline, settings):
             part = values[(values["data"] == name) & (values.optimizer == optimizer) & (values.setting == setting)]
@@ -71,8 +72,8 @@ def trajectories(values: pd.DataFrame, text: str, percent: bool = False) -> Figu
     for ax in axes[-1]:
         ax.set_xlabel("epoch")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, fontsize="small",
-                  title=f"means of {figures.seeds_text(values)}")
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels) if len(settings) > 2 else 4, frameon=False,
+                  fontsize="small", title=f"means of {figures.seeds_text(values)}")
     return figure
 
 

@@ -180,6 +180,8 @@ def test_techniques_are_judged_in_every_setting_and_shown_as_one_line_each():
     assert len(lines) == 2 and lines[0][1] == "log volume, 2 settings" and "from -10" in lines[0][3]
     assert lines[0][7] == "reproduced in 1, not reproduced in 1" and lines[1][7] == "reproduced in 2"
     assert [d["group"] for d in claims.differences(results)] == ["log_volume"]  # registered otherwise
+    fewer = [r for r in results if r["setting"] == "MNIST, tiny, SGD"]
+    assert not claims.differences(fewer)  # other settings than the registered ones are not compared
     digits = claims.evaluate(lambda name: reinforced({"reinitialize": 0.2}, "Digits"), {"early-help": registered})
     assert claims.rows(digits)[0][7] == "not tested (embedded digits)" and not claims.differences(digits)
 
@@ -195,3 +197,8 @@ def test_escape_is_judged_by_time_on_the_plateau():
     results = claims.evaluate(lambda name: frame, {"escape": REGISTERED["escape"]})
     assert [(r["group"], r["verdict"]) for r in results] == [("reinitialize", "reproduced"), ("log_volume", "not reproduced")]
     assert results[0]["estimate"] == pytest.approx(4 / 8, abs=0.03) and "100 % of seeds earlier" in results[0]["reason"]
+    assert claims.headline(results, "escape") == "`escape`, 2 techniques × 1 setting: reproduced in 1, not reproduced in 1"
+    frame.value = 0.1  # nobody escapes: nothing can be said
+    assert {r["verdict"] for r in claims.evaluate(lambda name: frame, {"escape": REGISTERED["escape"]})} == {"undecided"}
+    frame.value = 0.9  # all have, from the start
+    assert {r["verdict"] for r in claims.evaluate(lambda name: frame, {"escape": REGISTERED["escape"]})} == {"undecided"}

@@ -68,8 +68,7 @@ def test_negative_correlation_is_minus_the_ambiguity():
     h, v = draw(6, 50), draw(4, 6, seed=1)
     members = diversity.ensemble_members(h, v, draw(4, seed=2))
     found = diversity.ambiguity(members, torch.zeros(4, 50, dtype=torch.float64))["ambiguity"]
-    per_output = found / (-reinforce.negative_correlation(h, v))
-    assert per_output.item() in (pytest.approx(1.0), pytest.approx(1 / 4))  # summed or averaged over the 4 outputs
+    torch.testing.assert_close(found, -reinforce.negative_correlation(h, v))
 
 
 @pytest.mark.parametrize("name", PENALTIES)
@@ -460,6 +459,72 @@ def test_under_torch_compile(images, technique):
             optimizer.step()
         found.append(torch.cat([p.detach().flatten() for p in model.parameters()]))
     torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+
+
+def test_layers_that_the_optimizer_does_not_train_are_left_alone(images):
+    for technique in STEPS:
+        model = Convolutional()
+        with torch.no_grad():
+            model.one.weight[1], model.one.bias[1] = model.one.weight[0], model.one.bias[0]
+        before = copy.deepcopy(model.state_dict())
+        optimizer = torch.optim.SGD([*model.two.parameters(), *model.head.parameters()], lr=0.01)
+        Reinforcement(model, optimizer, technique, 0.5, every=1)
+        F.cross_entropy(model(images[0][:64]), images[1][:64]).backward()
+        optimizer.step()
+        assert torch.equal(before["one.weight"], model.one.weight) and not torch.equal(before["two.weight"], model.two.weight)
+
+
+def test_reinitialization_sees_what_reaches_the_next_layer():
+    torch.manual_seed(0)
+    x, y = torch.randn(64, 6), torch.randint(3, (64,))
+    model = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3))
+    with torch.no_grad():
+        model[0].bias -= 20  # negative before the normalization, alive after it
+    before = model[0].weight.clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    Reinforcement(model, optimizer, "reinitialize", 0.001, every=1)
+    F.cross_entropy(model(x), y).backward()
+    optimizer.step()
+    assert torch.equal(model[0].weight, before)
+
+    # a unit that is on for one image of an earlier mini-batch is not dead; a tiny mini-batch says nothing of duplicates
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    with torch.no_grad():
+        pre = model[0](x)[:, 2]
+        model[0].bias[2] -= pre.sort().values[-2:].mean()  # on for the one image with the largest pre-activation
+        model[0].bias[4] = -50.0                            # dead
+    first = pre.argmax()
+    rest = torch.arange(64) != first
+    before = model[0].weight.clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    Reinforcement(model, optimizer, "reinitialize", 1e-6, every=2)
+    for batch in (x[first:first + 1], x[rest]):
+        F.cross_entropy(model(batch), y[:len(batch)]).backward()
+        optimizer.step()
+    assert (model[0].weight != before).any(1).tolist() == [False, False, False, False, True]
+    before = model[0].weight.clone()
+    for batch in (x, x[:9]):  # fewer than twice the five units
+        F.cross_entropy(model(batch), y[:len(batch)]).backward()
+        optimizer.step()
+    assert torch.equal(model[0].weight, before)
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_under_autocast(images, technique):
+    x, y = images
+    model = Convolutional()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    diverse = Reinforcement(model, optimizer, technique, 0.01, schedule="dynamic", every=1)
+    for inside in (True, False):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = F.cross_entropy(model(x[:64]), y[:64])
+            loss = loss + diverse.penalty() if inside else loss
+        loss = loss if inside else loss + diverse.penalty()
+        assert loss.isfinite()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert all(p.isfinite().all() for p in model.parameters())
 
 
 def test_evaluation_passes_are_not_recorded(images):

@@ -217,7 +217,7 @@ def test_escape_times_and_what_they_say():
     assert image.xs("default", level="arm").escaped.tolist() == [True, False, True]
     assert times.loc["XOR"].time.tolist() == [2, 1] and times.loc["XOR"].escaped.tolist() == [False, True]  # its run is shorter
     found = stats.escapes(times).iloc[0]
-    assert found.estimate == pytest.approx(0) and (found.earlier, found.later, found.rescued) == (1 / 3, 1 / 3, 1 / 3)
+    assert found.estimate == pytest.approx(0) and (found.earlier, found.later, found.rescued, found.stranded) == (1 / 3, 1 / 3, 1 / 3, 0)
     assert (found.escaped, found.baseline_escaped, found.gained, found.n) == (1, 2 / 3, 1, 3)
 
 
