@@ -16,6 +16,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -89,8 +90,9 @@ PRESETS = {
     "smoke": Preset(("Digits",), seeds=5, baseline_seeds=2, observed_seeds=5, width_seeds=2, direction_seeds=20,
                     tuning_seeds=1, reinforced_seeds=4, variant_seeds=1, escape_seeds=10, widths=(2, 8, 32),
                     technique_settings=("tiny",), parities=PARITIES[:1]),
-    "quick": Preset(ARCHIVED, seeds=4, baseline_seeds=1, observed_seeds=4, width_seeds=1, direction_seeds=50,
-                    tuning_seeds=1, reinforced_seeds=2, variant_seeds=1, escape_seeds=10, widths=(2, 4, 8, 16, 32, 64)),
+    "quick": Preset(ARCHIVED, seeds=3, baseline_seeds=1, observed_seeds=4, width_seeds=1, direction_seeds=50,
+                    tuning_seeds=1, reinforced_seeds=2, variant_seeds=1, escape_seeds=10,
+                    technique_settings=("narrow",), widths=(2, 4, 8, 16, 32, 64)),
     "paper": Preset(ARCHIVED, seeds=30, baseline_seeds=5, observed_seeds=20, width_seeds=5, direction_seeds=200,
                     tuning_seeds=2, reinforced_seeds=10, variant_seeds=3, escape_seeds=100),
 }
@@ -208,19 +210,39 @@ def stripped(source: str) -> str:
     return ast.unparse(tree)
 
 
-def _compute(experiment, todo, device, jobs):
-    jobs = 1 if device == "cuda" else min(jobs, len(todo))  # one process keeps a GPU busy
-    print(f"{experiment}: computing {len(todo)} units on {device}, {jobs} at a time", file=sys.stderr, flush=True)
+def _compute(label, todo, device, jobs):
     started = time.perf_counter()
+    with _workers(device, min(jobs, len(todo))) as (parallel, where):
+        print(f"{label}: computing {len(todo)} units on {where}", file=sys.stderr, flush=True)
+        results = parallel(joblib.delayed(_run)(unit, device) for unit in todo)
+        for unit, frame, facts in tqdm(results, total=len(todo), desc=label, unit="unit", disable=None):
+            path = _path(unit)  # its rows last: a unit with rows is whole
+            atomically(path.with_suffix(".json"), lambda part: part.write_text(json.dumps(facts, indent=1)))
+            atomically(path, lambda part: frame.to_csv(part, index=False))
+    print(f"{label}: done in {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _workers(device: str, jobs: int):
+    """(joblib's Parallel, where it runs): processes of this machine, or the Dask cluster of ``DNDIV_CLUSTER``."""
     # joblib replaces a worker whose memory has grown, as it does when it loads the next data set
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-    results = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(
-        joblib.delayed(_run)(unit, device) for unit in todo)
-    for unit, frame, facts in tqdm(results, total=len(todo), desc=experiment, unit="unit", disable=None):
-        path = _path(unit)  # its rows last: a unit with rows is whole
-        atomically(path.with_suffix(".json"), lambda part: part.write_text(json.dumps(facts, indent=1)))
-        atomically(path, lambda part: frame.to_csv(part, index=False))
-    print(f"{experiment}: done in {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    address = os.environ.get("DNDIV_CLUSTER", "")
+    if not address:
+        jobs = 1 if device == "cuda" else jobs  # one process keeps a GPU busy
+        yield joblib.Parallel(n_jobs=jobs, return_as="generator_unordered"), f"{device}, {jobs} at a time"
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise RuntimeError(f"DNDIV_CLUSTER={address} needs Dask: pip install distributed") from error
+    try:
+        client = Client(address, timeout=10)
+    except (OSError, ValueError) as error:
+        raise RuntimeError(f"there is no Dask scheduler at DNDIV_CLUSTER={address} ({error}); start one with "
+                           "`dask scheduler`, and workers with `dask worker` where this package is installed") from error
+    with client, joblib.parallel_config(backend="dask"):  # which takes the current client, and does again what a lost worker had
+        yield joblib.Parallel(return_as="generator_unordered"), f"{device}, {len(client.scheduler_info()['workers'])} workers of {address}"
 
 
 def _run(unit: Unit, device: str) -> tuple[Unit, pd.DataFrame, dict]:

@@ -1,6 +1,8 @@
 """Specifications, the cache by content, and a table against an independent training loop."""
 
 import dataclasses
+import os
+import signal
 
 import numpy as np
 import pandas as pd
@@ -11,7 +13,8 @@ from torch import nn
 from dndiv import data, experiment, init, ladder, population, study, table
 from dndiv.study import Directions, Observation, Training
 
-TINY = experiment.Preset(("Digits",), seeds=3, baseline_seeds=1, observed_seeds=1, width_seeds=1, direction_seeds=3)
+TINY = experiment.Preset(("Digits",), seeds=3, baseline_seeds=1, observed_seeds=1, width_seeds=1, direction_seeds=3,
+                         tuning_seeds=1, reinforced_seeds=1, variant_seeds=1, escape_seeds=1)
 
 
 @pytest.fixture
@@ -242,3 +245,44 @@ def test_cuda_is_refused_where_there_is_none(results):
         with pytest.raises(ValueError, match="PyTorch sees no GPU here; choose auto or cpu"):
             experiment.table("early", "smoke", "cuda")
     assert experiment.choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+# ------------------------------------------------------------------------------------------------ beyond one machine
+def test_a_cluster_makes_the_same_table_though_a_worker_is_killed(small, tmp_path, monkeypatch):
+    from distributed import LocalCluster
+
+    units = [Training("Digits", "tiny", "sgd", ("default", "decorrelated"), (s,), epochs=4) for s in range(6)]
+    monkeypatch.setitem(experiment.EXPERIMENTS, "small", lambda preset, names: units)
+    expected = experiment.table("small", "smoke", jobs=1)
+    computed = sorted((small / "cache").glob("*.csv"))
+    assert len(computed) == 6
+    kept = {path.name: path.read_bytes() for path in computed}
+    for path in computed:
+        path.unlink()
+
+    finished = []
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, worker_dashboard_address=None,
+                      host="127.0.0.1", protocol="tcp", local_directory=tmp_path) as cluster:
+        monkeypatch.setenv("DNDIV_CLUSTER", cluster.scheduler_address)
+        write = experiment.atomically
+
+        def watched(path, save):
+            write(path, save)
+            if path.suffix == ".csv":
+                finished.append(path.name)
+                if len(finished) == 1:  # in the middle: five units are under way or waiting
+                    victim = next(iter(cluster.workers.values()))
+                    os.kill(victim.pid, signal.SIGKILL)
+
+        monkeypatch.setattr(experiment, "atomically", watched)
+        found = experiment.table("small", "smoke")
+    pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    assert sorted(finished) == sorted(kept)  # nothing lost, nothing twice
+    assert all((small / "cache" / name).read_bytes() == content for name, content in kept.items())
+
+
+def test_a_cluster_that_is_not_there_is_said_before_any_work(small, monkeypatch):
+    monkeypatch.setenv("DNDIV_CLUSTER", "tcp://127.0.0.1:9")
+    with pytest.raises(RuntimeError, match="no Dask scheduler at DNDIV_CLUSTER=tcp://127.0.0.1:9"):
+        experiment.table("small", "smoke")
+    assert not list(small.iterdir())
