@@ -75,7 +75,7 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	@echo "Installing the pinned environment into $(VENV): about 6 GB, some minutes."
 	@date +%s > $(VENV).started
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --progress-bar off --require-hashes -r requirements.lock
+	$(PY) -m pip install --quiet --progress-bar off --no-compile --require-hashes -r requirements.lock
 	$(PY) -m pip install --quiet --progress-bar off --no-deps --no-build-isolation -e .
 	@echo "$$(( $$(date +%s) - $$(cat $(VENV).started) )) seconds" > $@ && rm -f $(VENV).started
 

@@ -79,7 +79,7 @@ class Preset:
     direction_seeds: int  # of drawn, untrained weights
     tuning_seeds: int     # of the coefficients' candidates
     reinforced_seeds: int # of the techniques that decide claims
-    variant_seeds: int    # of their other schedules and starts, on one data set
+    variant_seeds: int    # of their other schedules and starts, on one data set in one setting
     escape_seeds: int     # of networks whose plateaus are timed
     widths: tuple[int, ...] = WIDTHS
     technique_settings: tuple[str, ...] = tuple(SETTINGS)  # that techniques are tried in
@@ -129,7 +129,7 @@ EXPERIMENTS = {
     "reinforcement": lambda preset, names: [
         *(Reinforcing(name, setting, optimizer, REINFORCED_ARMS, block) for name in names for setting in preset.technique_settings
           for optimizer in OPTIMIZERS for block in _blocks(preset.reinforced_seeds, 10)),
-        *(Reinforcing(names[0], setting, optimizer, VARIANT_ARMS, block) for setting in preset.technique_settings
+        *(Reinforcing(names[0], preset.technique_settings[-1], optimizer, VARIANT_ARMS, block)  # the deepest
           for optimizer in OPTIMIZERS for block in _blocks(preset.variant_seeds, 10))],
     "escape": lambda preset, names: [
         *(Escape(names[0], "narrow", "sgd", ESCAPE_ARMS, block, epochs=ESCAPE_EPOCHS) for block in _blocks(preset.escape_seeds, 10)),
