@@ -33,6 +33,7 @@ from dndiv.study import Directions, Observation, Portraits, Training, choose
 from dndiv.table import ARCHIVED, COLUMNS, OPTIMIZERS, REFERENCE, RESULTS, SETTINGS, atomically
 
 SEEDS_PER_UNIT = 5  # weights, gradients and moments of 5 seeds × 13 arms fit the cache
+CLAIM_ARMS = ("default", "zero_bias", "he_scale", "equal_norms", "decorrelated", "default_decorrelated")
 EARLY_ARMS = (*ladder.LADDER, "simplex", "simplex_standardized", "simplex_alive",
               "default_decorrelated", "default_simplex", "default_gram")
 BASELINE_ARMS = tuple(f"{name}{twin}" for name in ladder.OTHERS for twin in ("", "_decorrelated"))
@@ -72,7 +73,8 @@ Unit = Training | Directions | Parity  # and what derives from them
 @dataclass(frozen=True)
 class Preset:
     data: tuple[str, ...]
-    seeds: int            # of the arms that decide claims
+    seeds: int            # of the initializations that decide claims
+    extension_seeds: int  # of those that go beyond the paper
     baseline_seeds: int   # of the other initializations
     observed_seeds: int   # of networks whose diversity is followed
     width_seeds: int      # of networks of every width; two where they are wide and dear
@@ -87,20 +89,20 @@ class Preset:
 
 
 PRESETS = {
-    "smoke": Preset(("Digits",), seeds=5, baseline_seeds=2, observed_seeds=5, width_seeds=2, direction_seeds=20,
+    "smoke": Preset(("Digits",), seeds=5, extension_seeds=5, baseline_seeds=2, observed_seeds=5, width_seeds=2, direction_seeds=20,
                     tuning_seeds=1, reinforced_seeds=4, variant_seeds=1, escape_seeds=10, widths=(2, 8, 32),
                     technique_settings=("tiny",), parities=PARITIES[:1]),
-    "quick": Preset(ARCHIVED, seeds=3, baseline_seeds=1, observed_seeds=4, width_seeds=1, direction_seeds=50,
+    "quick": Preset(ARCHIVED, seeds=3, extension_seeds=3, baseline_seeds=1, observed_seeds=4, width_seeds=1, direction_seeds=50,
                     tuning_seeds=1, reinforced_seeds=2, variant_seeds=1, escape_seeds=10,
                     technique_settings=("narrow",), widths=(2, 4, 8, 16, 32, 64)),
-    "paper": Preset(ARCHIVED, seeds=30, baseline_seeds=5, observed_seeds=20, width_seeds=5, direction_seeds=200,
+    "paper": Preset(ARCHIVED, seeds=30, extension_seeds=15, baseline_seeds=5, observed_seeds=20, width_seeds=5, direction_seeds=200,
                     tuning_seeds=2, reinforced_seeds=10, variant_seeds=3, escape_seeds=100),
 }
 
 
-def _trained(arms: tuple[str, ...], seeds: int, names: Sequence[str]) -> list[Unit]:
+def _trained(arms: tuple[str, ...], blocks: Sequence[tuple[int, ...]], names: Sequence[str]) -> list[Unit]:
     return [Training(name, setting, optimizer, arms, block) for name in names for setting in SETTINGS
-            for optimizer in OPTIMIZERS for block in _blocks(seeds)]
+            for optimizer in OPTIMIZERS for block in blocks]
 
 
 def _blocks(seeds: int, size: int = SEEDS_PER_UNIT, first: int = 0) -> list[tuple[int, ...]]:
@@ -110,8 +112,9 @@ def _blocks(seeds: int, size: int = SEEDS_PER_UNIT, first: int = 0) -> list[tupl
 EXPERIMENTS = {
     "directions": lambda preset, names: [Directions(setting, DIRECTION_ARMS, block) for setting in SETTINGS
                                          for block in _blocks(preset.direction_seeds, 25)],
-    "early": lambda preset, names: _trained(EARLY_ARMS, preset.seeds, names),
-    "baselines": lambda preset, names: _trained(BASELINE_ARMS, preset.baseline_seeds, names),
+    "early": lambda preset, names: [*_trained(EARLY_ARMS, _blocks(preset.extension_seeds), names),
+                                    *_trained(CLAIM_ARMS, _blocks(preset.seeds - preset.extension_seeds, first=preset.extension_seeds), names)],
+    "baselines": lambda preset, names: _trained(BASELINE_ARMS, _blocks(preset.baseline_seeds), names),
     "diversity": lambda preset, names: [Observation(name, setting, optimizer, OBSERVED_ARMS, block) for name in names
                                         for setting in SETTINGS for optimizer in OPTIMIZERS
                                         for block in _blocks(preset.observed_seeds, 10)],

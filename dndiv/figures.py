@@ -70,7 +70,13 @@ def save(figure: Figure, name: str, table: pd.DataFrame, preset: str) -> Figure:
 
 
 def seeds_text(table: pd.DataFrame) -> str:
-    return f"n = {table.seed.nunique()} seeds"
+    """The number of seeds, of all arms or from arm to arm."""
+    counts = table.groupby("arm").seed.nunique()
+    return f"n = {_range(counts)} seeds"
+
+
+def _range(counts: pd.Series) -> str:
+    return f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
 
 
 # ------------------------------------------------------------------------------------------------ 05_initialization
@@ -260,7 +266,7 @@ def rungs(effects: pd.DataFrame, steps: dict[str, tuple[str, str]]) -> Figure:
                 _interval(ax, y + offset, found, CELL_STYLE[name, optimizer], label=cell_title(name, optimizer))
             if y % 2:
                 ax.axhspan(y - 0.5, y + 0.5, color="grey", alpha=0.08, lw=0)
-        ax.set_title(f"{setting_title(setting)}, n = {effects.n.min()} seeds")
+        ax.set_title(f"{setting_title(setting)}, n = {_range(effects.n)} seeds")
         _ratio_axis(ax, effects)
     axes[0][0].set_yticks(range(len(steps)), list(steps))
     axes[0][0].set_ylim(len(steps) - 0.5, -0.5)

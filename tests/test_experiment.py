@@ -13,7 +13,7 @@ from torch import nn
 from dndiv import data, experiment, init, ladder, population, study, table
 from dndiv.study import Directions, Observation, Training
 
-TINY = experiment.Preset(("Digits",), seeds=3, baseline_seeds=1, observed_seeds=1, width_seeds=1, direction_seeds=3,
+TINY = experiment.Preset(("Digits",), seeds=3, extension_seeds=3, baseline_seeds=1, observed_seeds=1, width_seeds=1, direction_seeds=3,
                          tuning_seeds=1, reinforced_seeds=1, variant_seeds=1, escape_seeds=1)
 
 
