@@ -11,7 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import CenteredNorm, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
 
 from dndiv import figures, stats
 from dndiv.table import OPTIMIZERS, TITLES, technique
@@ -47,7 +47,8 @@ def overview(panels: dict[str, pd.DataFrame], columns: list[tuple]) -> Figure:
                     cbar_kws={"label": "change, %"}, linewidths=0.5)
         ax.set_yticklabels([LABELS[n] for n in names], rotation=0)
         ax.set_title(title)
-    axes[-1, 0].set_xticklabels([f"{TITLES[n]}\n{s}\n{OPTIMIZERS[o]}" for n, s, o in columns], rotation=0, fontsize="small")
+    axes[-1, 0].set_xticklabels(["{}\n{}\n{}".format(TITLES[n].replace("-", "-\n"), s, OPTIMIZERS[o]) for n, s, o in columns],
+                                rotation=0, fontsize="small")
     return figure
 
 
@@ -148,7 +149,10 @@ def plateaus(losses: pd.DataFrame, times: pd.DataFrame) -> Figure:
         ax.set_title(f"{problem_title(name, setting)}\n{len(escaped)} of {len(when)} networks escape (grey: the others)",
                      fontsize="small")
         if norm:
-            figure.colorbar(plt.cm.ScalarMappable(norm, "viridis"), ax=ax, label=f"escapes at {unit.split()[0]}", shrink=0.8)
+            plain = FuncFormatter(lambda v, _: f"{v:g}")
+            bar = figure.colorbar(plt.cm.ScalarMappable(norm, "viridis"), ax=ax, shrink=0.8, format=plain)
+            bar.ax.yaxis.set_minor_formatter(plain if norm.vmax < 3 * norm.vmin else NullFormatter())
+            bar.ax.set_title(f"escapes\nat {unit.split()[0]}", fontsize="x-small")
     return figure
 
 
