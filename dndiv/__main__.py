@@ -135,8 +135,8 @@ def report(args) -> int:
             print("there is no finished paper run; make one with `make reproduce`", file=sys.stderr)
             return 1
         shutil.rmtree(RESULTS / REFERENCE, ignore_errors=True)
-        for part in ("tables", "figures"):  # the CSV files beside the figures follow from the tables
-            shutil.copytree(RESULTS / "paper" / part, RESULTS / REFERENCE / part, ignore=shutil.ignore_patterns("*.csv"))
+        for part in ("tables", "figures"):  # the CSV and PDF files beside the figures follow from the tables
+            shutil.copytree(RESULTS / "paper" / part, RESULTS / REFERENCE / part, ignore=shutil.ignore_patterns("*.csv", "*.pdf"))
         for part in ("claims.json", "provenance.json"):
             shutil.copy(RESULTS / "paper" / part, RESULTS / REFERENCE / part)
     from dndiv import readme

@@ -4,8 +4,9 @@ import json
 
 import pandas as pd
 import pytest
+import yaml
 
-from dndiv import claims, readme, table
+from dndiv import claims, readme, stats, table
 
 REGISTERED = claims.load()
 
@@ -131,8 +132,13 @@ class TestReference:
             for number in ("estimate", "low", "high", "p"):
                 assert ours.get(number) == pytest.approx(theirs.get(number), abs=1e-6)
 
+    def test_the_registered_coefficients_are_what_the_tuning_chooses(self):
+        registered = yaml.safe_load(table.COEFFICIENTS.read_text("utf8"))
+        assert registered == stats.choose_coefficients(table.read("tuning", "reference"))
+
     def test_every_decided_verdict_is_registered(self):
-        decided = {(r["claim"], r["setting"]): r["verdict"] for r in self.committed if r["verdict"] != "not tested"}
+        decided = {(r["claim"], r.get("group", r["setting"])): r["verdict"] for r in claims.collapsed(self.committed)
+                   if r["verdict"] != "not tested"}
         registered = {(name, setting): verdict for name, c in REGISTERED.items()
                       for setting, verdict in (c.get("expected") or {}).items()}
         assert registered == decided

@@ -68,7 +68,7 @@ def nbval(folder, notebook):
 def test_a_broken_formula_turns_nbval_red(tmp_path, good, bad):
     for part in ("dndiv", "notebooks", "results/reference"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__", "*.pdf", "*.png"))
-    for part in ("claims.yml", "assumptions.yml"):
+    for part in ("claims.yml", "assumptions.yml", "coefficients.yml"):
         shutil.copy(ROOT / part, tmp_path / part)
     if good:
         module = tmp_path / "dndiv" / "init.py"
