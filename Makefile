@@ -94,7 +94,7 @@ report: setup
 reference: setup
 	$(PY) -m dndiv report --promote
 
-# a population against other ways to train its networks; JAX too, where it is installed (pip install jax)
+# a population against other ways to train its networks, side by side; minutes, best on an idle machine
 bench: setup
 	@$(PY) -m dndiv bench
 
@@ -106,7 +106,7 @@ refresh: setup
 lock: setup
 	$(PY) -m pip install --quiet uv
 	$(PY) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
-	  --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) --extra cluster -o requirements.lock pyproject.toml
+	  --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) --extra bench --extra cluster -o requirements.lock pyproject.toml
 
 clean:
 	find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +

@@ -1,7 +1,5 @@
 """Every way of training in the benchmark learns the same; no time is asserted."""
 
-from importlib.util import find_spec
-
 import pandas as pd
 import pytest
 import torch
@@ -21,8 +19,6 @@ def trained(method, problem):
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "plain loop"])
 def test_every_method_learns_what_the_plain_loop_does(method, optimizer):
-    if method == "JAX" and not find_spec("jax"):
-        pytest.skip("jax is not installed")
     problem = Problem(**vars(SMALL) | {"optimizer": optimizer})
     start, expected = trained("plain loop", problem)
     before, after = trained(method, problem)
