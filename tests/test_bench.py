@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from dndiv import bench
-from dndiv.bench import METHODS, NETWORKS, Problem
+from dndiv.bench import NETWORKS
+from dndiv.methods import METHODS, Problem
 
 SMALL = Problem(data="Digits", hidden=(4, 4), seeds=(0, 1), arms=2, batch=8, steps=3)
 
