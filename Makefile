@@ -22,6 +22,8 @@ export JUPYTER_CONFIG_DIR  := $(CURDIR)/$(VENV)/etc/jupyter
 export JUPYTER_RUNTIME_DIR := $(CURDIR)/$(VENV)/run
 export IPYTHONDIR          := $(CURDIR)/$(VENV)/etc/ipython
 export MPLCONFIGDIR        := $(CURDIR)/$(VENV)/etc/matplotlib
+# modules are compiled once, not in every process
+export PYTHONDONTWRITEBYTECODE :=
 ifneq ($(JOBS),)
 export DNDIV_JOBS := $(JOBS)
 endif
@@ -69,13 +71,17 @@ test: setup
 
 setup: $(VENV)/ready
 
+# uv does in half a minute what takes pip some; pip does it where uv cannot, as behind an index that only pip.conf names
 $(VENV)/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing the pinned environment into $(VENV): about 6 GB, some minutes."
 	@date +%s > $(VENV).started
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --quiet --progress-bar off --no-compile --require-hashes -r requirements.lock
+	@sed -n '/^uv==/,/[^\]$$/p' requirements.lock > $(VENV)/uv.lock
+	$(PY) -m pip install --quiet --progress-bar off --require-hashes -r $(VENV)/uv.lock
+	$(VENV)/bin/uv pip install --quiet --python $(PY) --require-hashes -r requirements.lock || \
+	  $(PY) -m pip install --quiet --progress-bar off --no-compile --require-hashes -r requirements.lock
 	$(PY) -m pip install --quiet --progress-bar off --no-deps --no-build-isolation -e .
 	@echo "$$(( $$(date +%s) - $$(cat $(VENV).started) )) seconds" > $@ && rm -f $(VENV).started
 
@@ -104,9 +110,8 @@ refresh: setup
 
 # pins stay where they satisfy pyproject.toml; UPGRADE=--upgrade takes the newest
 lock: setup
-	$(PY) -m pip install --quiet uv
-	$(PY) -m uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
-	  --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) --extra bench --extra cluster -o requirements.lock pyproject.toml
+	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+	  --no-emit-find-links --custom-compile-command "make lock" $(UPGRADE) --all-extras -o requirements.lock pyproject.toml
 
 clean:
 	find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +

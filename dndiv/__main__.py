@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dndiv import table as tables
@@ -26,7 +27,7 @@ def data(args) -> int:
     for name in names:
         dataset = data.load(name)
         print(f"{dataset.title}: {len(dataset.x_train):,} training and {len(dataset.x_test):,} test images, "
-              f"{dataset.shape[0]}×{dataset.shape[1]}, {len(dataset.classes)} classes, SHA-256 {dataset.checksum[:16]}…")
+              f"{dataset.shape[0]}×{dataset.shape[1]}, {len(dataset.classes)} classes, SHA-256 {data.checksum(name)[:16]}…")
     if notice:
         print(notice, file=sys.stderr)
     return 1 if notice else 0
@@ -42,14 +43,15 @@ def run(args) -> int:
     print(notice or f"data: {', '.join(data.TITLES[n] for n in names)}", file=sys.stderr, flush=True)
     computed = sum(len(experiment.missing(name, args.preset, names)) for name in experiment.EXPERIMENTS)
     experiment.compute(args.preset, names, device, args.jobs)
-    for name in experiment.EXPERIMENTS:
-        tables.write(experiment.table(name, args.preset, device, args.jobs), name, args.preset)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of the time is the compression's, which needs no interpreter
+        list(pool.map(lambda name: tables.write(experiment.table(name, args.preset, device, args.jobs), name, args.preset),
+                      experiment.table_names()))
     marker = folder / "EMBEDDED_DIGITS"  # tells the Makefile to look again for the data sets
     tables.atomically(marker, lambda part: part.write_text(notice)) if notice else marker.unlink(missing_ok=True)
     provenance.record(folder, {
         "preset": args.preset, "commit": provenance.commit(), "versions": provenance.versions(),
         "machine": provenance.machine(), "device": device, "notice": notice,
-        "data": {name: data.load(name).checksum for name in names},
+        "data": {name: data.checksum(name) for name in names},
         "experiments": {name: experiment.cost(name, args.preset, names) for name in experiment.EXPERIMENTS},
     }, step="tables" if computed else None, seconds=time.perf_counter() - started, add=True)
     ready = Path(sys.prefix) / "ready"  # left by `make setup`

@@ -76,7 +76,6 @@ class Preset:
     seeds: int            # of the initializations that decide claims
     extension_seeds: int  # of those that go beyond the paper
     baseline_seeds: int   # of the other initializations
-    observed_seeds: int   # of networks whose diversity is followed
     width_seeds: int      # of networks of every width; two where they are wide and dear
     direction_seeds: int  # of drawn, untrained weights
     tuning_seeds: int     # of the coefficients' candidates
@@ -89,19 +88,19 @@ class Preset:
 
 
 PRESETS = {
-    "smoke": Preset(("Digits",), seeds=5, extension_seeds=5, baseline_seeds=2, observed_seeds=5, width_seeds=2, direction_seeds=20,
+    "smoke": Preset(("Digits",), seeds=5, extension_seeds=5, baseline_seeds=2, width_seeds=2, direction_seeds=20,
                     tuning_seeds=1, reinforced_seeds=4, variant_seeds=1, escape_seeds=10, widths=(2, 8, 32),
                     technique_settings=("tiny",), parities=PARITIES[:1]),
-    "quick": Preset(ARCHIVED, seeds=3, extension_seeds=3, baseline_seeds=1, observed_seeds=4, width_seeds=1, direction_seeds=50,
+    "quick": Preset(ARCHIVED, seeds=4, extension_seeds=2, baseline_seeds=1, width_seeds=1, direction_seeds=50,
                     tuning_seeds=1, reinforced_seeds=2, variant_seeds=1, escape_seeds=10,
                     technique_settings=("narrow",), widths=(2, 4, 8, 16, 32, 64)),
-    "paper": Preset(ARCHIVED, seeds=30, extension_seeds=15, baseline_seeds=5, observed_seeds=20, width_seeds=5, direction_seeds=200,
+    "paper": Preset(ARCHIVED, seeds=30, extension_seeds=15, baseline_seeds=5, width_seeds=5, direction_seeds=200,
                     tuning_seeds=2, reinforced_seeds=10, variant_seeds=3, escape_seeds=100),
 }
 
 
-def _trained(arms: tuple[str, ...], blocks: Sequence[tuple[int, ...]], names: Sequence[str]) -> list[Unit]:
-    return [Training(name, setting, optimizer, arms, block) for name in names for setting in SETTINGS
+def _trained(arms: tuple[str, ...], blocks: Sequence[tuple[int, ...]], names: Sequence[str], kind: type = Training, **options) -> list[Unit]:
+    return [kind(name, setting, optimizer, arms, block, **options) for name in names for setting in SETTINGS
             for optimizer in OPTIMIZERS for block in blocks]
 
 
@@ -112,12 +111,11 @@ def _blocks(seeds: int, size: int = SEEDS_PER_UNIT, first: int = 0) -> list[tupl
 EXPERIMENTS = {
     "directions": lambda preset, names: [Directions(setting, DIRECTION_ARMS, block) for setting in SETTINGS
                                          for block in _blocks(preset.direction_seeds, 25)],
-    "early": lambda preset, names: [*_trained(EARLY_ARMS, _blocks(preset.extension_seeds), names),
-                                    *_trained(CLAIM_ARMS, _blocks(preset.seeds - preset.extension_seeds, first=preset.extension_seeds), names)],
+    "early": lambda preset, names: [
+        *_trained(EARLY_ARMS, _blocks(preset.extension_seeds), names, Observation, observed=OBSERVED_ARMS),
+        *_trained(CLAIM_ARMS, _blocks(preset.seeds - preset.extension_seeds, first=preset.extension_seeds), names, Observation,
+                  observed=OBSERVED_ARMS)],
     "baselines": lambda preset, names: _trained(BASELINE_ARMS, _blocks(preset.baseline_seeds), names),
-    "diversity": lambda preset, names: [Observation(name, setting, optimizer, OBSERVED_ARMS, block) for name in names
-                                        for setting in SETTINGS for optimizer in OPTIMIZERS
-                                        for block in _blocks(preset.observed_seeds, 10)],
     "redundancy": lambda preset, names: [
         Observation(name, f"{depth}×{width}", "adam", ("default",), block, log_spaced=False, lesions=False)
         for width in reversed(preset.widths) for name in names for depth in DEPTHS
@@ -138,6 +136,16 @@ EXPERIMENTS = {
         *(Escape(names[0], "narrow", "sgd", ESCAPE_ARMS, block, epochs=ESCAPE_EPOCHS) for block in _blocks(preset.escape_seeds, 10)),
         *(Parity(*problem, ESCAPE_ARMS, block) for problem in preset.parities for block in _blocks(preset.escape_seeds, 50))],
 }
+# A table has all the rows of its experiment, but for these: their experiment, and which rows of it.
+PARTS = {
+    "early": ("early", lambda rows: rows[(rows.layer == "") & (rows.epoch % 1 == 0)]),
+    "diversity": ("early", lambda rows: rows[rows.arm.isin(OBSERVED_ARMS)]),
+}
+
+
+def table_names() -> tuple[str, ...]:
+    """The tables that there are."""
+    return tuple(dict.fromkeys((*EXPERIMENTS, *(name for name, (source, _) in PARTS.items() if source in EXPERIMENTS))))
 
 
 def units(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:
@@ -148,24 +156,25 @@ def units(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:
 
 
 # -------------------------------------------------------------------------------------------------------- the tables
-def table(experiment: str, preset: str, device: str = "auto", jobs: int | None = None) -> pd.DataFrame:
-    """The table of an experiment, computed where it is not on disk yet.
+def table(name: str, preset: str, device: str = "auto", jobs: int | None = None) -> pd.DataFrame:
+    """A table, computed where its units are not on disk yet.
 
     Args:
-        experiment: a name in ``EXPERIMENTS``. preset: a name in ``PRESETS``, or "reference".
+        name: one in ``table_names()``. preset: a name in ``PRESETS``, or "reference".
         device: "auto", "cpu" or "cuda". jobs: processes; by default ``DNDIV_JOBS``, or one per core.
     """
-    choose("experiment", experiment, EXPERIMENTS)
+    choose("table", name, table_names())
     choose("preset", preset, (*PRESETS, REFERENCE))
     if preset == REFERENCE:
-        return tables.read(experiment, preset)
+        return tables.read(name, preset)
+    experiment, part = PARTS.get(name, (name, lambda rows: rows))
     device, jobs = choose_device(device), _jobs(jobs)
-    names, notice = data.resolve(PRESETS[preset].data)
+    sets, notice = data.resolve(PRESETS[preset].data)
     if notice:
         warnings.warn(notice, stacklevel=2)
-    if todo := missing(experiment, preset, names):
+    if todo := missing(experiment, preset, sets):
         _compute(experiment, todo, device, jobs)
-    return pd.concat([tables.load(_path(unit)) for unit in units(experiment, preset, names)], ignore_index=True)
+    return part(pd.concat([tables.load(_path(unit)) for unit in units(experiment, preset, sets)])).reset_index(drop=True)
 
 
 def compute(preset: str, names: Sequence[str], device: str = "auto", jobs: int | None = None) -> None:

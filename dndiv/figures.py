@@ -1,11 +1,13 @@
 """Pictures of tables. A figure is a function of tables alone; each is kept as PNG and PDF with its table as CSV."""
 
+import io
 import math
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from IPython.display import Image
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from scipy import stats as laws
@@ -51,8 +53,8 @@ def style() -> None:
                       "axes.spines.top": False, "axes.spines.right": False, "figure.constrained_layout.use": True})
 
 
-def save(figure: Figure, name: str, table: pd.DataFrame, preset: str) -> Figure:
-    """Keep a figure and its table under ``results/<preset>/figures``, and return it to be shown.
+def save(figure: Figure, name: str, table: pd.DataFrame, preset: str) -> Image:
+    """Keep a figure and its table under ``results/<preset>/figures``, and return its picture to be shown.
 
     The committed reference is not written: it is what the last full run has left. A figure of the embedded digits
     says so below.
@@ -60,13 +62,16 @@ def save(figure: Figure, name: str, table: pd.DataFrame, preset: str) -> Figure:
     if "data" in table and (table["data"] == "Digits").any():
         figure.supxlabel("Embedded digits, not MNIST or Fashion-MNIST: this decides no claim about them.",
                          color="firebrick", fontsize="small")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")  # drawn once: this is what is shown, too
     if preset != REFERENCE:
         folder = RESULTS / preset / "figures"
-        for suffix, options in ((".png", {}), (".pdf", {"metadata": {"CreationDate": None}})):
-            atomically(folder / f"{name}{suffix}", lambda part: figure.savefig(part, format=suffix[1:], **options))
+        figure.set_layout_engine("none")  # as laid out
+        atomically(folder / f"{name}.png", lambda part: part.write_bytes(buffer.getvalue()))
+        atomically(folder / f"{name}.pdf", lambda part: figure.savefig(part, format="pdf", metadata={"CreationDate": None}))
         atomically(folder / f"{name}.csv", lambda part: table.to_csv(part, index=False, lineterminator="\n"))
-    plt.close(figure)  # shown once, as the value of the cell
-    return figure
+    plt.close(figure)
+    return Image(buffer.getvalue(), width=round(figure.get_figwidth() * plt.rcParams["figure.dpi"]))
 
 
 def seeds_text(table: pd.DataFrame) -> str:

@@ -165,6 +165,10 @@ class Population:
                 layer.bias.copy_(b[seed, arm])
         return net
 
+    def select(self, arms: Sequence[int]) -> "Population":
+        """A copy of some arms, to look at: without techniques, and with an optimizer that has done no step."""
+        return Population([[self.member(s, a) for a in arms] for s in range(self.seeds)], self.optimizer, self.activation, self.device)
+
     @torch.no_grad()
     def forward(self, x: Tensor, out: list[Tensor] | None = None) -> list[Tensor]:
         """The outputs of all layers, hidden ones after the activation, each [S·A, units, batch].

@@ -5,7 +5,7 @@ depends on, see ``experiment.py``; what a row holds is said in ``table.py``.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -48,7 +48,7 @@ class Training:
     def parameters(self) -> dict:
         """What the names stand for; part of the key under which the rows are kept."""
         return {"hidden": hidden_layers(self.setting), "optimizer": asdict(OPTIMIZERS[self.optimizer]),
-                "batch": BATCH[self.data], "init_batch": INIT_BATCH, "data": data.load(self.data).checksum}
+                "batch": BATCH[self.data], "init_batch": INIT_BATCH, "data": data.checksum(self.data)}
 
     def start(self, arm: str) -> str:
         """The initialization of an arm."""
@@ -91,7 +91,7 @@ class Training:
     def each(self, epoch: float, layer: str, **measures: Tensor) -> list[tuple]:
         """A row per seed, arm and measure, of values [S, A]."""
         return [(self.data, self.setting, self.optimizer, arm, seed, layer, _number(epoch), measure, value)
-                for measure, values in measures.items() for seed, line in zip(self.seeds, values.tolist())
+                for measure, values in measures.items() for seed, line in zip(self.seeds, listed(values))
                 for arm, value in zip(self.arms, line)]
 
 
@@ -108,10 +108,16 @@ class Observation(Training):
     ``nearest``, its largest |correlation| with another unit of its layer.
     """
 
+    observed: tuple[str, ...] = ()  # the arms whose diversity is measured; all, if none is named
     log_spaced: bool = True  # also at steps 1, 2, 4, … of the first epoch
     lesions: bool = True
 
     code: ClassVar = (data, init, ladder, population, diversity)
+
+    def __post_init__(self):
+        super().__post_init__()
+        for arm in self.observed:
+            choose("observed arm", arm, self.arms)
 
     def pauses(self, per_epoch):
         return tuple(2 ** k for k in range(per_epoch.bit_length()) if 2 ** k < per_epoch) if self.log_spaced else ()
@@ -120,7 +126,15 @@ class Observation(Training):
         return super().parameters() | {"held_out": HELD_OUT}
 
     def measured(self, trained, here, epoch):
-        rows = super().measured(trained, here, epoch)
+        of, watched = self, trained
+        if self.observed:
+            of, watched = replace(self, arms=self.observed), trained.select([self.arms.index(a) for a in self.observed])
+        # within an epoch the others are not looked at
+        rows = Training.measured(*((self, trained) if epoch == int(epoch) else (of, watched)), here, epoch)
+        return rows + of.diversity(watched, here, epoch)
+
+    def diversity(self, trained, here, epoch):
+        rows = []
         x, y = held_out_inputs(here)
         *hidden, _ = trained.forward(x.unsqueeze(0))
         hidden = [h.view(trained.seeds, trained.arms, *h.shape[1:]) for h in hidden]
@@ -191,11 +205,11 @@ class Portraits(Training):
             for s in chosen:
                 rows += [(self.data, self.setting, self.optimizer, self.arms[0], self.seeds[s], f"1.{i}.{j}",
                           _number(epoch), "weight", w)
-                         for i, row in enumerate(trained.weights[0][s, 0].tolist()) for j, w in enumerate(row)]
+                         for i, row in enumerate(listed(trained.weights[0][s, 0])) for j, w in enumerate(row)]
         for s in sorted(kept):
             rows += [(self.data, self.setting, self.optimizer, self.arms[0], self.seeds[s], f"1.{i}.{j}",
                       _number(epoch), "pair", r)
-                     for i, row in enumerate(correlation[s].tolist()) for j, r in enumerate(row)]
+                     for i, row in enumerate(listed(correlation[s])) for j, r in enumerate(row)]
         return rows
 
 
@@ -244,6 +258,11 @@ def held_out_inputs(here: data.Dataset) -> tuple[Tensor, Tensor]:
     """Test images are held out of training, and serve as inputs of diversity measures; the same ones for all."""
     order = torch.randperm(len(here.x_test), generator=torch.Generator().manual_seed(0))[:HELD_OUT].to(here.x_test.device)
     return here.x_test[order], here.y_test[order]
+
+
+def listed(values: Tensor) -> list:
+    """``tolist`` with as many digits as the precision of the values has: 0.1 for the float32 next to it."""
+    return values.cpu().numpy().astype(str).astype(float).tolist()
 
 
 def _number(epoch: float) -> float:

@@ -13,7 +13,7 @@ from torch import nn
 from dndiv import data, experiment, init, ladder, population, study, table
 from dndiv.study import Directions, Observation, Training
 
-TINY = experiment.Preset(("Digits",), seeds=3, extension_seeds=3, baseline_seeds=1, observed_seeds=1, width_seeds=1, direction_seeds=3,
+TINY = experiment.Preset(("Digits",), seeds=3, extension_seeds=3, baseline_seeds=1, width_seeds=1, direction_seeds=3,
                          tuning_seeds=1, reinforced_seeds=1, variant_seeds=1, escape_seeds=1)
 
 
@@ -43,7 +43,7 @@ def test_a_bad_specification_is_refused_with_the_valid_values(change, message):
 
 
 @pytest.mark.parametrize("words, message", [
-    (("late", "smoke"), "unknown experiment 'late'; choose one of directions, early"),
+    (("late", "smoke"), "unknown table 'late'; choose one of directions, early"),
     (("early", "papr"), "unknown preset 'papr'; choose one of smoke, quick, paper, reference"),
     (("early", "smoke", "gpu"), "unknown device 'gpu'; choose one of auto, cpu, cuda"),
     (("early", "smoke", "cpu", 0), "whole number from 1, not '0'"),
@@ -90,7 +90,7 @@ def test_an_observation_measures_what_the_measures_do_and_trains_alike():
     unit = Observation("Digits", "tiny", "sgd", ("default", "decorrelated"), (0, 1), epochs=1)
     rows = pd.DataFrame(unit.rows("cpu"), columns=table.COLUMNS)
     plain = pd.DataFrame(Training("Digits", "tiny", "sgd", unit.arms, unit.seeds, epochs=1).rows("cpu"), columns=table.COLUMNS)
-    both = rows.merge(plain, on=table.COLUMNS[:-1])  # what is observed does not change what is learnt
+    both = rows.merge(plain.astype({"epoch": float}), on=table.COLUMNS[:-1])  # what is observed does not change what is learnt
     assert len(both) == len(plain) == 16 and (both.value_x == both.value_y).all()
     assert sorted(rows.epoch.unique()) == pytest.approx([0, *(2 ** k / 180 for k in range(8)), 1], abs=1e-6)
 
@@ -118,6 +118,35 @@ def test_an_observation_measures_what_the_measures_do_and_trains_alike():
     assert last["2", "effective_rank"] == pytest.approx(np.exp(-(share * np.log(share)).sum()), rel=1e-2)
     assert last["2.3", "lesion"] == pytest.approx(whole - without, abs=4 / 360)
     assert last["3", "ensemble"] == pytest.approx(last["3", "member"] - last["3", "ambiguity"], rel=1e-3)
+
+
+def test_an_observation_of_some_arms_is_the_one_of_all_without_the_others():
+    whole = Observation("Digits", "tiny", "sgd", ("default", "he", "decorrelated"), (0, 1), epochs=1)
+    rows, part = (pd.DataFrame(u.rows("cpu"), columns=table.COLUMNS)
+                  for u in (whole, dataclasses.replace(whole, observed=("default", "decorrelated"))))
+    kept = rows[(rows.arm != "he") | ((rows.layer == "") & (rows.epoch % 1 == 0))]
+    order = table.COLUMNS[:-1]
+    expected, found = (t.sort_values(order).reset_index(drop=True) for t in (kept, part))
+    pd.testing.assert_frame_equal(found, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="unknown observed arm 'alive'; choose one of default, he, decorrelated"):
+        dataclasses.replace(whole, observed=("alive",))
+
+
+def test_numbers_have_the_digits_of_their_precision_and_no_more():
+    values = torch.tensor([0.1, 1 / 3, float("nan"), -float("inf")])
+    assert study.listed(values)[:2] == [0.1, 0.33333334] and np.isnan(study.listed(values)[2])
+    assert torch.equal(torch.tensor(study.listed(values[[0, 1, 3]])), values[[0, 1, 3]])  # to the last bit
+    assert study.listed(values.double()[1:2]) == values.double()[1:2].tolist()
+
+
+def test_two_tables_of_one_experiment_share_its_units(results, monkeypatch):
+    units = [Observation("Digits", "tiny", "sgd", ("default", "he", "decorrelated"), (0,), epochs=1, observed=experiment.OBSERVED_ARMS)]
+    monkeypatch.setitem(experiment.EXPERIMENTS, "early", lambda preset, names: units)
+    early = experiment.table("early", "smoke", "cpu", jobs=1)
+    monkeypatch.setattr(experiment, "_compute", lambda *a: pytest.fail("computed twice"))
+    observed = experiment.table("diversity", "smoke", "cpu", jobs=1)
+    assert set(early.measure) == {"accuracy", "loss"} and set(early.epoch) == {0, 1} and set(early.arm) == set(units[0].arms)
+    assert {"effective_rank", "lesion", "accuracy"} <= set(observed.measure) and set(observed.arm) == set(experiment.OBSERVED_ARMS)
 
 
 def test_portraits_show_the_least_and_the_most_correlated_network():
@@ -222,7 +251,7 @@ def test_comments_and_docstrings_do_not_change_the_code_and_statements_do():
     assert experiment.stripped(code) == experiment.stripped(same) != experiment.stripped(code.replace("1", "2"))
 
 
-@pytest.mark.parametrize("preset, seeds", [("smoke", 5), ("quick", 3), ("paper", 30)])
+@pytest.mark.parametrize("preset, seeds", [("smoke", 5), ("quick", 4), ("paper", 30)])
 def test_presets_cover_every_setting_with_their_seeds(preset, seeds):
     names = experiment.PRESETS[preset].data
     cells = {}
