@@ -42,10 +42,10 @@ def _times(facts: dict) -> str:
     lines = ["| step | time | peak memory of its largest process |", "| --- | --- | --- |"]
     if "setup" in steps:
         lines.append(f"| `make setup`: the environment | {steps['setup']['seconds'] / 60:.1f} min | – |")
-    lines.append(f"| training, {sum(e['units'] for e in studies)} units | {work:.0f} min of single-threaded work, "
-                 f"shared by {machine['cores']} processes | {peak:.1f} GiB |")
+    lines.append(f"| training, {sum(e['units'] for e in studies)} units | {steps['tables']['seconds'] / 60:.0f} min, for "
+                 f"{work:.0f} min of single-threaded work by {machine['cores']} processes | {peak:.1f} GiB |")
     books = [s for name, s in steps.items() if name not in ("setup", "tables")]
-    lines.append(f"| {len(books)} notebooks | {sum(s['seconds'] for s in books) / 60:.1f} min | "
+    lines.append(f"| {len(books)} notebooks, two at a time | {sum(s['seconds'] for s in books) / 120:.1f} min | "
                  f"{max(s['peak_memory_mib'] for s in books) / 1024:.1f} GiB |")
     return "\n".join(lines) + (
         f"\n\nMeasured for the paper preset on {machine['cores']} cores of {machine['processor']} with "
