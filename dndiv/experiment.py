@@ -93,7 +93,7 @@ PRESETS = {
                     technique_settings=("tiny",), parities=PARITIES[:1]),
     "quick": Preset(ARCHIVED, seeds=4, extension_seeds=2, baseline_seeds=1, width_seeds=1, direction_seeds=50,
                     tuning_seeds=1, reinforced_seeds=2, variant_seeds=1, escape_seeds=10,
-                    technique_settings=("narrow",), widths=(2, 4, 8, 16, 32, 64)),
+                    technique_settings=("tiny",), widths=(2, 4, 8, 16, 32, 64)),
     "paper": Preset(ARCHIVED, seeds=30, extension_seeds=15, baseline_seeds=5, width_seeds=5, direction_seeds=200,
                     tuning_seeds=2, reinforced_seeds=10, variant_seeds=3, escape_seeds=100),
 }
