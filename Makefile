@@ -96,7 +96,7 @@ check: setup
 report: setup
 	$(PY) -m dndiv report
 
-# the finished paper run becomes the committed reference
+# the finished paper run, and the last benchmark, become the committed reference
 reference: setup
 	$(PY) -m dndiv report --promote
 

@@ -136,9 +136,12 @@ def report(args) -> int:
         if not (RESULTS / "paper" / "claims.json").exists():
             print("there is no finished paper run; make one with `make reproduce`", file=sys.stderr)
             return 1
-        shutil.rmtree(RESULTS / REFERENCE, ignore_errors=True)
-        for part in ("tables", "figures"):  # the CSV and PDF files beside the figures follow from the tables
-            shutil.copytree(RESULTS / "paper" / part, RESULTS / REFERENCE / part, ignore=shutil.ignore_patterns("*.csv", "*.pdf"))
+        for part in (RESULTS / "paper" / "tables", RESULTS / "paper" / "figures", RESULTS / "bench"):
+            if part.exists():  # of the benchmark, the last that was made
+                shutil.rmtree(RESULTS / REFERENCE / part.name, ignore_errors=True)
+                # the CSV and PDF files beside the figures follow from the tables
+                left_out = ("*.pdf", "*.csv") if part.name == "figures" else ("*.pdf",)
+                shutil.copytree(part, RESULTS / REFERENCE / part.name, ignore=shutil.ignore_patterns(*left_out))
         for part in ("claims.json", "provenance.json"):
             shutil.copy(RESULTS / "paper" / part, RESULTS / REFERENCE / part)
     from dndiv import readme

@@ -24,6 +24,7 @@ import joblib
 import matplotlib.pyplot as plt
 import pandas as pd
 import torch
+from matplotlib.ticker import LogLocator
 
 from dndiv import data, figures, population, provenance
 from dndiv.experiment import EARLY_ARMS
@@ -174,8 +175,8 @@ def as_markdown(found: pd.DataFrame, facts: dict) -> str:
     machine, versions = provenance.machine(), provenance.versions()
     if find_spec("jax"):
         versions["jax"] = version("jax")
-    return "\n".join([*lines, "", "; ".join(f"{k} {v}" for k, v in machine.items()) + "; " +
-                      ", ".join(f"{k} {versions[k]}" for k in ("python", "torch", "numpy", "jax") if k in versions) + "."]) + "\n"
+    return "\n".join([*lines, "", f"Measured on {machine['cores']} cores of {machine['processor']} with {machine.get('memory_gib', '?')} GiB, "
+                      + ", ".join(f"{k} {versions[k]}" for k in ("python", "torch", "numpy", "jax") if k in versions) + "."]) + "\n"
 
 
 def _down(ratio: float) -> str:
@@ -194,9 +195,9 @@ def picture(found: pd.DataFrame, swept: pd.DataFrame) -> plt.Figure:
         median, low, high = (f.reindex(methods) for f in (part.median(), part.min(), part.max()))
         colors = ["C3" if m == "population" else "C7" if m == "floor" else "C0" for m in methods]
         ax.barh(methods, median, color=colors, xerr=[median - low, high - median])
-        for y, v in enumerate(median):
-            ax.text(v * 1.3, y, f"{v:,.0f}" if v >= 100 else f"{v:.1f}", va="center", fontsize="small")
-        ax.set(xscale="log", xlabel="µs per network and step", xlim=(5, 60_000),
+        for y, (v, end) in enumerate(zip(median, high)):
+            ax.text(end * 1.2, y, f"{v:,.0f}" if v >= 100 else f"{v:.1f}", va="center", fontsize="small")
+        ax.set(xscale="log", xlabel="µs per network and step", xlim=(2, 200_000),
                title=f"{name}, {OPTIMIZER_TITLES[found[found.network == name].optimizer.iloc[0]]}")
         ax.invert_yaxis() if name == names[0] else None
     labels = {"networks": "networks, 784–16–10", "width": "units, one hidden layer", "depth": "hidden layers of 8", "batch": "mini-batch, 784–16–10"}
@@ -204,8 +205,13 @@ def picture(found: pd.DataFrame, swept: pd.DataFrame) -> plt.Figure:
         part = swept[swept.sweep == sweep].groupby("value").microseconds
         ax.fill_between(part.median().index, part.min(), part.max(), alpha=0.3, lw=0, color="C3")
         ax.plot(part.median(), "o-", color="C3")
-        ax.set_xscale("log", base=2)
-        ax.set(yscale="log", xlabel=label, ylabel="µs per network and step")
+        ax.set(xscale="log", yscale="log", xlabel=label)
+        ax.set_xticks(part.median().index, [f"{v:,}" for v in part.median().index])
+        ax.set_xticks([], minor=True)
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter("{x:,.0f}")
+        ax.yaxis.set_minor_formatter("")
+        ax.set_ylabel("µs per network and step" if sweep == "networks" else "")
     bottom.suptitle("the population, Adam: against number of networks, width, depth and mini-batch (range of repeats)", fontsize="medium")
     return figure
 

@@ -23,6 +23,7 @@ def generated(text: str, folder: Path) -> str:
     results = json.loads((folder / "claims.json").read_text("utf8"))
     facts = json.loads((folder / "provenance.json").read_text("utf8"))
     parts = {"headline": claims.summary(results), "claims": claims.as_markdown(results), "times": _times(facts),
+             "speed": (folder / "bench" / "table.md").read_text("utf8").strip(),
              "assumptions": assumptions()}
 
     def fill(match):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from dndiv import bench
+from dndiv import bench, table
 from dndiv.bench import NETWORKS
 from dndiv.methods import METHODS, Problem
 
@@ -43,3 +43,11 @@ def test_the_table_has_every_method_and_says_which_goals_are_missed(jax, goal):
     assert all(f"| {m} |" in text for m in (*METHODS, "floor"))
     assert [line for line in text.splitlines() if "as fast as JAX" in line][0].endswith(f"| {goal} |")
     assert "3,000 MiB, one population | no |" in text and ("not installed" in text) == (jax is None)
+
+
+def test_the_committed_table_follows_from_the_committed_measurements():
+    folder = table.RESULTS / "reference" / "bench"
+    found = bench.as_markdown(pd.read_csv(folder / "bench.csv"), {"memory_mib": 1, "recording": (0.01, 0.03)})
+    committed = (folder / "table.md").read_text("utf8").splitlines()
+    rows = [line for line in found.splitlines() if line.split("|")[1:2] and line.split("|")[1].strip() in (*METHODS, bench.LOOPS, "floor")]
+    assert len(rows) == len(METHODS) + 2 and set(rows) <= set(committed)
