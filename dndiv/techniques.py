@@ -11,7 +11,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.colors import CenteredNorm, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from dndiv import figures, stats
 from dndiv.table import OPTIMIZERS, TITLES, technique
@@ -151,7 +151,10 @@ def plateaus(losses: pd.DataFrame, times: pd.DataFrame) -> Figure:
         if norm:
             plain = FuncFormatter(lambda v, _: f"{v:g}")
             bar = figure.colorbar(plt.cm.ScalarMappable(norm, "viridis"), ax=ax, shrink=0.8, format=plain)
-            bar.ax.yaxis.set_minor_formatter(plain if norm.vmax < 3 * norm.vmin else NullFormatter())
+            close = norm.vmax < 3 * norm.vmin  # no decade has more than a tick or two then
+            bar.ax.yaxis.set_minor_formatter(plain if close else NullFormatter())
+            if not close:
+                bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             bar.ax.set_title(f"escapes\nat {unit.split()[0]}", fontsize="x-small")
     return figure
 
