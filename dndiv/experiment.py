@@ -91,9 +91,9 @@ PRESETS = {
     "smoke": Preset(("Digits",), seeds=5, extension_seeds=5, baseline_seeds=2, width_seeds=2, direction_seeds=20,
                     tuning_seeds=1, reinforced_seeds=4, variant_seeds=1, escape_seeds=10, widths=(2, 8, 32),
                     technique_settings=("tiny",), parities=PARITIES[:1]),
-    "quick": Preset(ARCHIVED, seeds=4, extension_seeds=2, baseline_seeds=1, width_seeds=1, direction_seeds=50,
+    "quick": Preset(ARCHIVED, seeds=4, extension_seeds=1, baseline_seeds=1, width_seeds=1, direction_seeds=50,
                     tuning_seeds=1, reinforced_seeds=2, variant_seeds=1, escape_seeds=10,
-                    technique_settings=("tiny",), widths=(2, 4, 8, 16, 32, 64)),
+                    technique_settings=("tiny",), widths=(2, 8, 32)),
     "paper": Preset(ARCHIVED, seeds=30, extension_seeds=15, baseline_seeds=5, width_seeds=5, direction_seeds=200,
                     tuning_seeds=2, reinforced_seeds=10, variant_seeds=3, escape_seeds=100),
 }
@@ -120,7 +120,7 @@ EXPERIMENTS = {
         Observation(name, f"{depth}×{width}", "adam", ("default",), block, log_spaced=False, lesions=False)
         for width in reversed(preset.widths) for name in names for depth in DEPTHS
         for block in _blocks(preset.width_seeds if width <= 64 else min(2, preset.width_seeds))],
-    "portraits": lambda preset, names: [Portraits(name, "shallow", "adam", ("default",), tuple(range(20)))
+    "portraits": lambda preset, names: [Portraits(name, "shallow", "adam", ("default",), tuple(range(min(20, preset.seeds))))
                                         for name in names],
     "tuning": lambda preset, names: [
         *(Tuning(name, setting, optimizer, TUNING_ARMS, block) for name in names for setting in preset.technique_settings
