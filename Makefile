@@ -71,7 +71,7 @@ test: setup
 
 setup: $(VENV)/ready
 
-# uv does in half a minute what takes pip some; pip does it where uv cannot, as behind an index that only pip.conf names
+# by uv, in half the time of pip; and by pip where uv cannot, as behind an index that only pip.conf names
 $(VENV)/ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=/path/to/python3.11"; exit 1; }

@@ -136,12 +136,13 @@ def report(args) -> int:
         if not (RESULTS / "paper" / "claims.json").exists():
             print("there is no finished paper run; make one with `make reproduce`", file=sys.stderr)
             return 1
-        for part in (RESULTS / "paper" / "tables", RESULTS / "paper" / "figures", RESULTS / "bench"):
-            if part.exists():  # of the benchmark, the last that was made
-                shutil.rmtree(RESULTS / REFERENCE / part.name, ignore_errors=True)
-                # the CSV and PDF files beside the figures follow from the tables
-                left_out = ("*.pdf", "*.csv") if part.name == "figures" else ("*.pdf",)
-                shutil.copytree(part, RESULTS / REFERENCE / part.name, ignore=shutil.ignore_patterns(*left_out))
+        # the CSV and PDF files beside the figures follow from the tables
+        parts = [(RESULTS / "paper" / "tables", ()), (RESULTS / "paper" / "figures", ("*.csv", "*.pdf"))]
+        if (RESULTS / "bench").exists():  # or else the benchmark stays the one of before
+            parts.append((RESULTS / "bench", ("*.pdf",)))
+        for part, left_out in parts:
+            shutil.rmtree(RESULTS / REFERENCE / part.name, ignore_errors=True)
+            shutil.copytree(part, RESULTS / REFERENCE / part.name, ignore=shutil.ignore_patterns(*left_out))
         for part in ("claims.json", "provenance.json"):
             shutil.copy(RESULTS / "paper" / part, RESULTS / REFERENCE / part)
     from dndiv import readme

@@ -78,7 +78,6 @@ class Reinforcement:
             raise RuntimeError("no forward pass was seen: call the model in training mode, with gradients on, first")
         return list(self._calls)
 
-
     def _coefficient(self, measured: Callable[[], Tensor]) -> Tensor | float:
         c = self.technique.at(self.steps)
         return c * measured() if self.technique.schedule == "dynamic" else c

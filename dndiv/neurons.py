@@ -184,7 +184,7 @@ def dots(panels: dict[str, pd.DataFrame], label: str, zero: float = 0.0) -> Figu
             low, high = (found.estimate if math.isnan(v) else v for v in (found.low, found.high))
             ax.errorbar(found.estimate, y, xerr=[[max(found.estimate - low, 0)], [max(high - found.estimate, 0)]], fmt="o",
                         ms=5, capsize=2, lw=1.5, **figures.CELL_STYLE[found.data, found.optimizer])
-        ax.set(title=title, xlabel=label)
+        ax.set(title=title, xlabel=f"{label}\n(95 % interval)")
     axes[0][0].set_yticks(range(len(rows)), [f"{figures.cell_title(n, o)}: {figures.setting_title(s)}" for n, s, o in rows])
     axes[0][0].set_ylim(len(rows) - 0.5, -0.5)
     return figure

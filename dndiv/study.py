@@ -129,11 +129,13 @@ class Observation(Training):
         of, watched = self, trained
         if self.observed:
             of, watched = replace(self, arms=self.observed), trained.select([self.arms.index(a) for a in self.observed])
-        # within an epoch the others are not looked at
-        rows = Training.measured(*((self, trained) if epoch == int(epoch) else (of, watched)), here, epoch)
-        return rows + of.diversity(watched, here, epoch)
+        if epoch == int(epoch):
+            rows = Training.measured(self, trained, here, epoch)
+        else:  # the others are not looked at
+            rows = Training.measured(of, watched, here, epoch)
+        return rows + of.diverse(watched, here, epoch)
 
-    def diversity(self, trained, here, epoch):
+    def diverse(self, trained, here, epoch):
         rows = []
         x, y = held_out_inputs(here)
         *hidden, _ = trained.forward(x.unsqueeze(0))

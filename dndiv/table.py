@@ -68,8 +68,7 @@ def write(table: pd.DataFrame, experiment: str, preset: str) -> None:
 
 def load(file: Path) -> pd.DataFrame:
     """A table from a CSV file, its values to the last bit."""
-    table = pd.read_csv(file, dtype={"layer": str, "value": str}, keep_default_na=False,
-                        compression="bz2" if file.suffix == ".bz2" else None)
+    table = pd.read_csv(file, dtype={"layer": str, "value": str}, keep_default_na=False)
     values = [float(v) if v else float("nan") for v in table["value"]]  # pandas' own parser may be off by one bit
     return table.assign(value=values)
 

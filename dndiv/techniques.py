@@ -47,6 +47,7 @@ def overview(panels: dict[str, pd.DataFrame], columns: list[tuple]) -> Figure:
                     cbar_kws={"label": "change, %"}, linewidths=0.5)
         ax.set_yticklabels([LABELS[n] for n in names], rotation=0)
         ax.set_title(title)
+    axes[-1, 0].set_xlabel("•: the 95 % interval excludes zero")
     axes[-1, 0].set_xticklabels(["{}\n{}\n{}".format(TITLES[n].replace("-", "-\n"), s, OPTIMIZERS[o]) for n, s, o in columns],
                                 rotation=0, fontsize="small")
     return figure
@@ -78,7 +79,7 @@ def trajectories(values: pd.DataFrame, text: str, percent: bool = False) -> Figu
     return figure
 
 
-def dose_response(candidates: pd.DataFrame) -> Figure:
+def dose_response(candidates: pd.DataFrame, title: str) -> Figure:
     """Accuracy against none by coefficient, on held-out images: a panel per technique, a line per setting and optimizer.
 
     candidates: as ``stats.candidates`` gives, of settings of images.
@@ -107,7 +108,7 @@ def dose_response(candidates: pd.DataFrame) -> Figure:
                 ax.set_xlabel("coefficient")
         line[0].set_ylabel(f"{schedule}:\nchange of accuracy, 1st epoch")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, fontsize="small")
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, fontsize="small", title=title)
     return figure
 
 
@@ -162,7 +163,7 @@ def plateaus(losses: pd.DataFrame, times: pd.DataFrame) -> Figure:
 def anatomy(units: pd.DataFrame) -> Figure:
     """What a plateau is made of: dead and coinciding units per layer, of networks that have escaped and have not, by epoch.
 
-    units: columns layer, epoch, measure (dead, duplicates), escaped (then), value.
+    units: of one problem; columns data, setting, layer, epoch, measure (dead, duplicates), escaped (then), value.
     """
     layers, measures = sorted(units.layer.unique(), key=int), {"dead": "dead units, %", "duplicates": "units with a near-duplicate, %"}
     figure, axes = plt.subplots(len(measures), len(layers), figsize=(2.7 * len(layers), 5), sharex=True, sharey="row", squeeze=False)
@@ -177,7 +178,8 @@ def anatomy(units: pd.DataFrame) -> Figure:
         ax.set_xlabel("epoch")
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False,
-                  title=f"without a technique, means over the networks that are there at that time ({figures.seeds_text(units)})")
+                  title=f"{problem_title(units['data'].iloc[0], units.setting.iloc[0])}; without a technique, "
+                        f"means over the networks that are there at that time ({figures.seeds_text(units)})")
     return figure
 
 
@@ -218,7 +220,7 @@ def escape_forest(found: pd.DataFrame, arms: list[str]) -> Figure:
             color = COLORS[technique(arm)] if technique(arm) else "grey"
             ax.errorbar(100 * row.estimate, y, xerr=[[100 * max(row.estimate - low, 0)], [100 * max(high - row.estimate, 0)]], fmt="o",
                         color=color, mfc=color if row.p_holm < 0.05 else "white", capsize=2, lw=1.5)
-        ax.set(xlabel="less time on the plateau, %")
+        ax.set(xlabel="less time on the plateau, %\n(95 % interval; filled: p < 0.05 after Holm)")
         ax.set_title(f"{problem_title(name, setting)}, n = {int(part.n.min())}", fontsize="small")
     axes[0][0].set_yticks(range(len(arms)), [label(a) for a in arms])
     axes[0][0].set_ylim(len(arms) - 0.5, -0.5)

@@ -208,3 +208,22 @@ def test_escape_is_judged_by_time_on_the_plateau():
     assert {r["verdict"] for r in claims.evaluate(lambda name: frame, {"escape": REGISTERED["escape"]})} == {"undecided"}
     frame.value = 0.9  # all have, from the start
     assert {r["verdict"] for r in claims.evaluate(lambda name: frame, {"escape": REGISTERED["escape"]})} == {"undecided"}
+
+
+def test_the_numbers_in_the_assumptions_are_those_of_the_code():
+    from dndiv import experiment, reinforce, reinforced, study
+
+    here = {entry["choice"]: entry["here"] for entry in yaml.safe_load((table.ROOT / "assumptions.yml").read_text("utf8"))}
+    paper, optimizers = experiment.PRESETS["paper"], study.OPTIMIZERS
+    assert here["numbers of seeds"].startswith(f"{paper.seeds} for the initializations that decide claims")
+    for part in (f"{paper.extension_seeds} for those that go beyond", f"{paper.reinforced_seeds} for techniques", f"{paper.escape_seeds} for escape times"):
+        assert part in here["numbers of seeds"]
+    every = reinforced.PENALTY_EVERY
+    assert f"every {every}th step with {every} times" in here["how often a technique acts"]
+    for name, text in (("orthogonal_step", "orthogonal steps"), ("reinitialize", "reinitialization")):
+        assert f"{text} after every {reinforce.STEPS[name]}th" in here["how often a technique acts"]
+    assert f"{study.HELD_OUT:,} held-out images, looked at every {reinforced.ESCAPE_EVERY} steps, within {experiment.ESCAPE_EPOCHS} epochs" \
+        in here["when a network has left its plateau"]
+    assert f"the first {study.INIT_BATCH:,} training images" in here["data-aware initializations"]
+    assert here["optimizer, learning rate, batch"] == \
+        f"SGD at {optimizers['sgd'].lr} and Adam at {optimizers['adam'].lr}, mini-batches of {study.BATCH['MNIST']}"

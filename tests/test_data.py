@@ -132,6 +132,8 @@ def test_the_digits_are_split_stratified_and_scaled():
     assert digits.y_test.bincount().min() >= 34
     assert digits.x_train.mean().item() == pytest.approx(0, abs=1e-5)
     assert digits.x_train.std().item() == pytest.approx(1, abs=1e-3)
+    data.load.cache_clear()
+    assert torch.equal(data.load("Digits").x_train, digits.x_train) and torch.equal(data.load("Digits").y_test, digits.y_test)
 
 
 def test_an_unknown_name_is_refused_with_the_valid_ones():
