@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dndiv.init import blocks, layers
-from dndiv.reinforce import OF_WEIGHTS, STEPS, STREAM, Technique, redundancy, reinitialize_, orthogonal_step_, total_penalty
+from dndiv.reinforce import OF_WEIGHTS, PENALTIES, STEPS, STREAM, Technique, redundancy, reinitialize_, orthogonal_step_
 
 
 class Reinforcement:
@@ -88,19 +88,19 @@ class Reinforcement:
         if name in STEPS or not self.technique.due(self.steps):
             return torch.zeros((), device=next(iter(self.names)).weight.device)
         *layers, last = self._layers()
-        weights, hidden, outgoing = (), (), None
+        outgoing = ()
         if name in OF_WEIGHTS:
-            weights = [block.flatten(1) for layer in layers for block in blocks(layer, layer.weight)]
+            values = [block.flatten(1) for layer in layers for block in blocks(layer, layer.weight)]
         elif name == "activation_decorrelation":
-            hidden = [_units_first(self.activation(self._calls[layer][1]), layer) for layer in layers]
+            values = [_units_first(self.activation(self._calls[layer][1]), layer) for layer in layers]
         elif isinstance(last, nn.Linear):
-            hidden, outgoing = [_units_first(self._calls[last][0], last)], last.weight
+            values, outgoing = [_units_first(self._calls[last][0], last)], (last.weight,)
         else:
             raise ValueError(f"negative_correlation takes the inputs of the last layer for members: layer {self.names[last]!r} "
                              f"must be linear, not {type(last).__name__}")
         with torch.autocast(last.weight.device.type, enabled=False):
-            single = [h.float() if h.dtype in (torch.float16, torch.bfloat16) else h for h in hidden]
-            return total_penalty(name, weights, single, outgoing, self._coefficient)
+            return sum(self._coefficient(lambda: redundancy(v, name in OF_WEIGHTS)) * PENALTIES[name](v, *outgoing)
+                       for v in (v.float() if v.dtype in (torch.float16, torch.bfloat16) else v for v in values))
 
     @torch.no_grad()
     def _after_step(self) -> None:

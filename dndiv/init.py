@@ -86,7 +86,7 @@ def gram_(tensor: Tensor, gain: float | None = None, *, steps: int = 200, lr: fl
             u, s, vh = _svd(unit)
             ascent = (u / s) @ vh  # the transposed pseudo-inverse
             ascent -= (ascent * unit).sum(1, keepdim=True) * unit
-            unit = nn.functional.normalize(unit + lr * ascent, dim=1)
+            unit = _unit(unit + lr * ascent)
             if ascent.abs().max() < 1e-9:
                 break
         return unit @ basis.T
@@ -139,11 +139,15 @@ def _write_(tensor, rows):
     return tensor.copy_(rows.reshape(tensor.shape))
 
 
+def _unit(rows):
+    return rows / torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+
+
 def _svd(unit, rank=None):
     """The thin SVD of unit rows, to their expected ``rank``; linear dependence is an error."""
     u, s, vh = torch.linalg.svd(unit, full_matrices=False)
     rank = min(unit.shape) if rank is None else rank
-    if s[rank - 1] <= 1e-6 * s[0]:
+    if (values := s.tolist())[rank - 1] <= 1e-6 * values[0]:
         raise ValueError(f"the {len(unit)} rows of the weight are linearly dependent (equal units?); "
                          "draw it at random first")
     return u[:, :rank], s[:rank], vh[:rank]
@@ -151,14 +155,14 @@ def _svd(unit, rank=None):
 
 def _tight_frame(unit):
     """Polar factor and row normalization in turn, to 1e-8: one pass where n ≤ d, some 50 to 500 otherwise."""
-    before = unit
+    before, goal = unit, math.sqrt(len(unit) / min(unit.shape))  # n is the sum of the squared singular values
     for _ in range(2000):
         # plain turns converge slowly where n is little more than d; momentum takes a tenth of them at 65×64
-        ahead = nn.functional.normalize(unit + 0.9 * (unit - before), dim=1)
+        ahead = _unit(unit + 0.9 * (unit - before))
         u, s, vh = _svd(ahead)
-        if (s - s.square().mean().sqrt()).abs().max() < 1e-8:
+        if (s - goal).abs().max() < 1e-8:
             return ahead
-        before, unit = unit, nn.functional.normalize(u @ vh, dim=1)
+        before, unit = unit, _unit(u @ vh)
         if len(unit) <= unit.shape[1]:
             break
     return unit

@@ -12,6 +12,9 @@ of large ones. In deep, narrow networks the number of operations counts, some 5 
 step needs is kept, views included, and the biases of all layers are one block, with one gradient. Small products do
 not gain from threads: run single-threaded populations of a few seeds side by side.
 
+On a GPU the data are there as well, and a step is one CUDA graph, recorded once and replayed, where no technique acts.
+Products are in full single precision there too: TF32 stays off, as is PyTorch's default.
+
 A network learns the same, up to rounding, whatever else is in its population: nothing couples members, and one
 that diverges fills only its own slices with non-finite numbers.
 """
@@ -36,6 +39,7 @@ _BACKWARD_: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "tanh": lambda grad, h: torch.ops.aten.tanh_backward.grad_input(grad, h, grad_input=grad),
 }
 _FORWARD_ = {"relu": torch.relu_, "leaky_relu": F.leaky_relu_, "tanh": torch.tanh_}
+WARM_UP = 3  # steps on a GPU before one is recorded, as PyTorch's notes on CUDA graphs have them
 EVALUATION_BLOCK = 1000  # inputs evaluated at once: large products that still fit the cache
 
 
@@ -71,11 +75,12 @@ def network(sizes: Sequence[int], activation: str = "relu") -> nn.Sequential:
 
 
 # A technique sees some arms of the population in the middle of a step and adds to their gradients, or acts after the update.
-# penalties(step) -> the penalties of this step (from 0), each with the arms that have it.
-# penalty(weights, hidden) -> [S, arms]: differentiable in weights[l] [S, arms, out, in] and hidden[l] [S, arms, units, batch].
+# penalties(step) -> the penalties of this step (from 0), as their gradients, each with the arms that have it.
+# gradients(weights, hidden) -> (by weights, by hidden), the gradients of a network's penalty, each of the shape of what it is by,
+# weights[l] [S, arms, out, in] and hidden[l] [S, arms, units, batch], or None where there is none.
 # after_step(population): changes population.weights in place.
-Penalty = Callable[[list[Tensor], list[Tensor]], Tensor]
-Penalties = Callable[[int], Sequence[tuple[slice, Penalty]]]
+Gradients = Callable[[list[Tensor], list[Tensor]], tuple[Sequence[Tensor | None], Sequence[Tensor | None]]]
+Penalties = Callable[[int], Sequence[tuple[slice, Gradients]]]
 AfterStep = Callable[["Population"], None]
 
 
@@ -127,6 +132,8 @@ class Population:
         # what the products of a step take, made once
         self._w, self._b, self._targets = ([self._rows(l, p) for l, p in enumerate(parts)]
                                            for parts in (self.weights, self.biases, self._grads[0]))
+        self._turned = [w.transpose(1, 2) for w in self._w]
+        self._all_biases = self._grad[-members * sum(self.sizes[1:]):]
         self._classes = torch.arange(self.sizes[-1], device=device).view(-1, 1)
         self._kept: dict[int, tuple] = {}  # buffers of a step, by the size of the mini-batch
 
@@ -147,6 +154,13 @@ class Population:
         units = [self.seeds * self.arms * size for size in self.sizes[1:]]
         whole = self._flat.new_empty(sum(units), batch)
         return whole, [p.view(self.seeds * self.arms, -1, batch) for p in whole.split(units)]
+
+    def _workspace(self, batch: int) -> tuple:
+        """What a step with mini-batches of this size writes to, and the views that its products take."""
+        (_, outputs), (all_deltas, deltas) = self._buffers(batch), self._buffers(batch)
+        first, last = deltas[0].view(self.seeds, -1, batch), deltas[-1].view(self.seeds, self.arms, -1, batch)
+        one_hot, ones = last.new_empty(last[:, :1].shape), last.new_ones(batch)
+        return outputs, [h.transpose(1, 2) for h in outputs], deltas, all_deltas, first, last, one_hot, ones
 
     def moments(self) -> list[tuple[list[Tensor], list[Tensor]]]:
         """The optimizer's state in the form of (weights, biases), views; none for plain SGD."""
@@ -194,28 +208,36 @@ class Population:
         return out
 
     @torch.no_grad()
+    def activations(self, x: Tensor, arms: slice) -> list[Tensor]:
+        """The activations of the hidden layers of some arms, each [S, arms, units, inputs], on x [inputs, pixels]."""
+        found = [x.T]
+        for w, b in zip(self.weights[:-1], self.biases):
+            found.append(_FORWARD_[self.activation](w[:, arms] @ found[-1] + b[:, arms].unsqueeze(-1)))
+        return found[1:]
+
+    @torch.no_grad()
     def step(self, x: Tensor, y: Tensor) -> None:
         """One update by the mean cross-entropy. x: [S, batch, inputs]; y: [S, batch], classes."""
         S, batch = self.seeds, x.shape[1]
         if batch not in self._kept:
-            self._kept[batch] = self._buffers(batch)[1], *self._buffers(batch), self._flat.new_ones(batch)
-        outputs, all_deltas, deltas, ones = self._kept[batch]
+            self._kept[batch] = self._workspace(batch)
+        outputs, turned, deltas, all_deltas, first, last, one_hot, ones = self._kept[batch]
         *hidden, logits = self.forward(x, outputs)
         extras = self._penalty_gradients(hidden)
         # deltas: the gradients of the sum of the cross-entropies, for the last layer softmax − one-hot
-        one_hot = (y.view(S, 1, 1, batch) == self._classes).to(logits.dtype)  # [S, 1, classes, batch]
-        torch.softmax(logits, 1, out=deltas[-1]).view(S, self.arms, -1, batch).sub_(one_hot)
+        torch.softmax(logits, 1, out=deltas[-1])
+        last -= torch.eq(y.view(S, 1, 1, batch), self._classes, out=one_hot)  # as numbers, not bool
         # a gradient is kept, or applied right away
         beta, alpha = (1, -self.optimizer.lr / batch) if self._direct else (0, 1 / batch)
         for l in reversed(range(1, len(deltas))):
-            upstream = torch.bmm(self._w[l].transpose(1, 2), deltas[l], out=deltas[l - 1])  # before the weights change
-            self._targets[l].baddbmm_(deltas[l], hidden[l - 1].transpose(1, 2), beta=beta, alpha=alpha)
+            upstream = torch.bmm(self._turned[l], deltas[l], out=deltas[l - 1])  # before the weights change
+            self._targets[l].baddbmm_(deltas[l], turned[l - 1], beta=beta, alpha=alpha)
             for arms, _, extra in extras:
                 if extra[l - 1] is not None:
                     upstream.view(S, self.arms, -1, batch)[:, arms].add_(extra[l - 1], alpha=batch)
             _BACKWARD_[self.activation](upstream, hidden[l - 1])
-        self._targets[0].baddbmm_(deltas[0].view(S, -1, batch), x, beta=beta, alpha=alpha)
-        self._grad[-len(all_deltas):].addmv_(all_deltas, ones, beta=beta, alpha=alpha)  # all biases at once
+        self._targets[0].baddbmm_(first, x, beta=beta, alpha=alpha)
+        self._all_biases.addmv_(all_deltas, ones, beta=beta, alpha=alpha)  # all biases at once
         for arms, extra, _ in extras:
             for target, g in zip(self._grads[0], extra):
                 if g is not None:
@@ -227,16 +249,10 @@ class Population:
             self.after_step(self)
 
     def _penalty_gradients(self, hidden: list[Tensor]) -> list[tuple[slice, Sequence, Sequence]]:
-        """Per penalty: its arms, and its gradients by their weights and by their hidden activations, from autograd."""
-        found = []
-        for arms, penalty in self.penalties(self.steps) if self.penalties else ():
-            with torch.enable_grad():
-                weights = [w[:, arms].detach().requires_grad_() for w in self.weights]
-                views = [h.view(self.seeds, self.arms, *h.shape[1:])[:, arms].detach().requires_grad_() for h in hidden]
-                total = penalty(weights, views).sum()  # members are independent, so a sum does not couple them
-                grads = torch.autograd.grad(total, weights + views, allow_unused=True)
-            found.append((arms, grads[:len(weights)], grads[len(weights):]))
-        return found
+        """Per penalty of this step: its arms, and its gradients by their weights and by their hidden activations."""
+        return [(arms, *gradients([w[:, arms] for w in self.weights],
+                                  [h.view(self.seeds, self.arms, *h.shape[1:])[:, arms] for h in hidden]))
+                for arms, gradients in (self.penalties(self.steps) if self.penalties else ())]
 
     def _update(self) -> None:
         o = self.optimizer
@@ -307,18 +323,71 @@ def train(population: Population, x: Tensor, y: Tensor, seeds: Sequence[int], ba
     """
     if len(seeds) != population.seeds:
         raise ValueError(f"the population has {population.seeds} seeds, not {len(seeds)}")
-    S, samples = len(seeds), len(x)
+    S, samples, done = len(seeds), len(x), 0
     buffer = x.new_empty(S * batch, x.shape[1])
-    done = 0
+
+    def advance(index: Tensor, labels: Tensor) -> None:
+        gathered = torch.index_select(x, 0, index.reshape(-1), out=buffer[:index.numel()])
+        population.step(gathered.view(S, -1, x.shape[1]), labels)
+
+    if _recordable(population):
+        advance = _replaying(advance, population, (S, batch))
     yield done
     for _, order in zip(range(epochs), orders(seeds, samples)):
         order = order.to(x.device)
+        labels = y[order]
         for start in range(0, samples, batch):
-            index = order[:, start:start + batch]
-            gathered = buffer[:index.numel()]
-            torch.index_select(x, 0, index.reshape(-1), out=gathered)
-            population.step(gathered.view(S, -1, x.shape[1]), y[index])
+            advance(order[:, start:start + batch], labels[:, start:start + batch])
             done += 1
             if done in pauses and start + batch < samples:
                 yield done
         yield done
+
+
+def _recordable(population: Population) -> bool:
+    """On a GPU, but for techniques, which ask the CPU as they go."""
+    return population.device.type == "cuda" and population.penalties is None and population.after_step is None
+
+
+def _replaying(advance: Callable[[Tensor, Tensor], None], population: Population, shape: tuple[int, int]) -> Callable:
+    """``advance``, whose whole mini-batches replay a CUDA graph: to launch small kernels takes longer than they do."""
+    index, labels = torch.zeros(2, *shape, dtype=torch.long, device=population.device)  # what the graph reads
+    graph, done = _Graph(population.device), 0
+
+    def advance_or_replay(*given: Tensor) -> None:
+        nonlocal done
+        if given[0].shape != shape:  # the last of an epoch
+            return advance(*given)
+        index.copy_(given[0])
+        labels.copy_(given[1])
+        done += 1
+        if done <= WARM_UP:
+            return graph.warm_up(lambda: advance(index, labels))
+        steps = population.steps
+        if done == WARM_UP + 1:
+            graph.record(lambda: advance(index, labels))
+        graph.replay()
+        population.steps = steps + 1  # to record counts a step and does nothing, to replay does one and counts nothing
+        return None
+
+    return advance_or_replay
+
+
+class _Graph:
+    """Work on a GPU that is recorded once, and replayed. Libraries set themselves up in steps before it, on the same stream."""
+
+    def __init__(self, device: torch.device):
+        self.graph, self.stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
+
+    def warm_up(self, work: Callable[[], None]) -> None:
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            work()
+        torch.cuda.current_stream().wait_stream(self.stream)
+
+    def record(self, work: Callable[[], None]) -> None:
+        with torch.cuda.graph(self.graph, stream=self.stream):
+            work()
+
+    def replay(self) -> None:
+        self.graph.replay()

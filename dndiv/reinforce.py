@@ -20,7 +20,7 @@ the moment, from 0 to 1: the mean \|cosine\| of its weight rows for techniques t
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +49,8 @@ def negative_correlation(activations: Tensor, outgoing: Tensor) -> Tensor:
 
 def weight_cosine(weights: Tensor) -> Tensor:
     """The mean squared cosine of the pairs of rows; zero rows are orthogonal to all. [..., units, fan-in] → [...]."""
-    return _mean_square(_cosines(weights))
+    n = weights.shape[-2]
+    return _off_diagonal(_cosines(weights).square()) / max(n * (n - 1), 1)
 
 
 def activation_decorrelation(activations: Tensor) -> Tensor:
@@ -57,7 +58,7 @@ def activation_decorrelation(activations: Tensor) -> Tensor:
 
     activations: [..., units, samples]. Returns [...].
     """
-    return _half_squares(_covariance(activations))
+    return _off_diagonal(_covariance(activations).square()) / 2
 
 
 def log_volume(weights: Tensor) -> Tensor:
@@ -69,55 +70,35 @@ def log_volume(weights: Tensor) -> Tensor:
     """
     n, d = weights.shape[-2:]
     if n <= d:
-        return _log_volume(_cosines(weights))
-    norms = torch.linalg.vector_norm(weights, dim=-1, keepdim=True)
-    unit = weights / norms.where(norms > 0, 1)
-    return _log_volume(unit.mT @ unit * (d / n))
-
-
-# The penalties of a layer are functions of small matrices, units × units, which the redundancy is read from as well.
-class _Gram(torch.autograd.Function):
-    """x xᵀ of the rows, whose gradient (G + Gᵀ) x takes one product, where autograd takes two and their sum."""
-
-    @staticmethod
-    def forward(ctx, x):
-        x = x.contiguous()  # once, where it is a slice of the arms, and not in every product
-        ctx.save_for_backward(x)
-        return x @ x.mT
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, grad):
-        return (grad + grad.mT) @ ctx.saved_tensors[0]
+        gram = _cosines(weights)
+    else:
+        norms = torch.linalg.vector_norm(weights, dim=-1, keepdim=True)
+        unit = weights / norms.where(norms > 0, 1)
+        gram = unit.mT @ unit * (d / n)
+    eye = torch.eye(min(n, d), dtype=gram.dtype, device=gram.device)
+    return -torch.linalg.slogdet((gram + RIDGE * eye) / (1 + RIDGE)).logabsdet
 
 
 def _cosines(weights: Tensor) -> Tensor:
-    products = _Gram.apply(weights)
-    squares = products.diagonal(dim1=-2, dim2=-1)
-    norms = squares.where(squares > 0, 1).sqrt()
+    products = weights @ weights.mT
+    norms = _norms(products)
     return products / (norms.unsqueeze(-1) * norms.unsqueeze(-2))
 
 
+def _norms(products: Tensor) -> Tensor:
+    """Of the rows whose products these are, [..., units]; 1 where a row is zero."""
+    squares = products.diagonal(dim1=-2, dim2=-1)
+    return squares.where(squares > 0, 1).sqrt()
+
+
 def _covariance(activations: Tensor) -> Tensor:
-    return _Gram.apply(activations - activations.mean(-1, keepdim=True)) / activations.shape[-1]
+    centred = activations - activations.mean(-1, keepdim=True)
+    return centred @ centred.mT / activations.shape[-1]
 
 
 def _off_diagonal(matrix: Tensor) -> Tensor:
     """The sum of the entries off the diagonal, [...]."""
     return matrix.sum((-2, -1)) - matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
-
-
-def _mean_square(cosines):
-    return _off_diagonal(cosines.square()) / max(cosines.shape[-1] * (cosines.shape[-1] - 1), 1)
-
-
-def _half_squares(covariance):
-    return _off_diagonal(covariance.square()) / 2
-
-
-def _log_volume(gram):
-    eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
-    return -torch.linalg.slogdet((gram + RIDGE * eye) / (1 + RIDGE)).logabsdet
 
 
 @torch.no_grad()
@@ -128,13 +109,75 @@ def redundancy(values: Tensor, of_weights: bool) -> Tensor:
 
 
 def _redundancy(matrix, of_weights):
-    matrix, n = matrix.detach(), matrix.shape[-1]
+    n = matrix.shape[-1]
     if not of_weights:
         variance = matrix.diagonal(dim1=-2, dim2=-1)
         varies = variance > 1e-12 * variance.amax(-1, keepdim=True)
         scale = variance.where(varies, 1).sqrt()
         matrix = torch.where(varies.unsqueeze(-1) & varies.unsqueeze(-2), matrix / (scale.unsqueeze(-1) * scale.unsqueeze(-2)), 1)
     return _off_diagonal(matrix.abs()).clamp_min(0) / max(n * (n - 1), 1)
+
+
+@torch.no_grad()
+def gradients(name: str, weights: Sequence[Tensor], hidden: Sequence[Tensor],
+              coefficient: Callable[[Callable[[], Tensor]], Tensor]) -> tuple[list, list]:
+    r"""The gradients of the sum over hidden layers of coefficient × penalty, (by weights, by hidden), None where there is none.
+
+    What autograd gives, from closed forms, in half its time: all are products of small matrices, units × units, with
+    the weights or activations. weights: of all layers, [..., units, fan-in]; hidden: [..., units, samples].
+    ``coefficient`` gives [..., layers or 1] from a function that computes the redundancies of some layers, [..., layers].
+    """
+    by_weights, by_hidden = [None] * len(weights), [None] * len(hidden)
+    if name == "negative_correlation":  # tr(VᵀV K(hhᵀ)) / samples, where K(M) = M − units · diag M; only of the last hidden layer
+        h, v = hidden[-1], weights[-1]
+        c = coefficient(lambda: redundancy(h, False).unsqueeze(-1)).unsqueeze(-1) * (2 / h.shape[-1])
+        inner, outer = h @ h.mT, v.mT @ v
+        for products in (inner, outer):
+            products.diagonal(dim1=-2, dim2=-1).mul_(1 - h.shape[-2])
+        by_weights[-1], by_hidden[-1] = v @ (c * inner), c * outer @ h
+        return by_weights, by_hidden
+    of_weights = name in OF_WEIGHTS
+    layers, found = (weights[:-1], by_weights) if of_weights else (hidden, by_hidden)
+    for same, rows in by_shape(layers):
+        n, d = rows.shape[-2:]
+        if of_weights:
+            if name == "log_volume" and n > d:  # dependent rows, kept apart by the ridge alone
+                rows = rows.double()
+            products = rows @ rows.mT
+            norms = _norms(products)
+            scale = norms.unsqueeze(-1) * norms.unsqueeze(-2)
+            matrix = products / scale
+            slope = _slope(name, matrix, d)
+            # the part of a row's gradient that would change its norm is taken away
+            slope.diagonal(dim1=-2, dim2=-1).sub_((slope * matrix).sum(-1))
+            slope /= scale
+        else:
+            rows = rows - rows.mean(-1, keepdim=True)
+            matrix = rows @ rows.mT / d
+            slope = _slope(name, matrix, d)
+        c = 2 * coefficient(lambda: _redundancy(matrix, of_weights))[..., None, None]
+        for k, gradient in zip(same, ((c * slope) @ rows).to(layers[same[0]].dtype).unbind(-3)):
+            found[k] = gradient
+    return by_weights, by_hidden
+
+
+def by_shape(layers: Sequence[Tensor]) -> Iterator[tuple[list[int], Tensor]]:
+    """The layers of one shape in one go: which ones, and their values as one, [..., layers, units, ·]."""
+    for shape in dict.fromkeys(values.shape[-2:] for values in layers):
+        same = [k for k, values in enumerate(layers) if values.shape[-2:] == shape]
+        yield same, torch.stack([layers[k] for k in same], -3)
+
+
+def _slope(name, matrix, d):
+    """The gradient of a penalty by the matrix that it is a function of: cosines, or the covariance of d samples (over d)."""
+    n = matrix.shape[-1]
+    if name == "log_volume":  # by Sylvester's theorem the determinant of U Uᵀ is, but for a factor, the one of Uᵀ U
+        share = min(1.0, d / n)
+        eye = torch.eye(n, dtype=matrix.dtype, device=matrix.device)
+        return torch.linalg.inv_ex(share * matrix + RIDGE * eye).inverse.mul_(-share)
+    slope = matrix * (2 / max(n * (n - 1), 1) if name == "weight_cosine" else 1 / d)
+    slope.diagonal(dim1=-2, dim2=-1).zero_()
+    return slope
 
 
 # -------------------------------------------------------------------------------------------- changes of the weights
@@ -265,28 +308,3 @@ class Technique:
         """
         strength = self.coefficient * (self.every if self.every and self.name in PENALTIES else 1)
         return strength * (max(0.0, 1 - step / self.over) if self.schedule == "annealed" else 1.0)
-
-
-def total_penalty(name: str, weights: Sequence[Tensor], hidden: Sequence[Tensor], outgoing: Tensor | None,
-                  coefficient: Callable[[Callable[[], Tensor]], Tensor | float]) -> Tensor:
-    """The sum over hidden layers of coefficient × penalty, [...].
-
-    weights, hidden: of the hidden layers; outgoing: the last layer's weight. ``coefficient`` gives the coefficients of layers,
-    a number or [..., layers], from a function that computes their redundancies, [..., layers].
-    """
-    of_weights = name in OF_WEIGHTS
-    if name == "negative_correlation":  # the members are those of the last hidden layer
-        value = negative_correlation(hidden[-1], outgoing).unsqueeze(-1)
-        return (coefficient(lambda: redundancy(hidden[-1], False).unsqueeze(-1)) * value).sum(-1)
-    matrices = [_cosines(w) for w in weights] if of_weights else [_covariance(h) for h in hidden]
-    total = 0
-    for n in dict.fromkeys(m.shape[-1] for m in matrices):  # layers of the same width in one go
-        same = [k for k, m in enumerate(matrices) if m.shape[-1] == n]
-        stack = torch.stack([matrices[k] for k in same], -3)  # [..., layers, n, n]
-        if name == "log_volume":
-            fits = all(n <= weights[k].shape[-1] for k in same)
-            value = _log_volume(stack) if fits else torch.stack([log_volume(weights[k]) for k in same], -1)
-        else:
-            value = (_mean_square if of_weights else _half_squares)(stack)
-        total = total + (coefficient(lambda: _redundancy(stack, of_weights)) * value).sum(-1)
-    return total

@@ -15,10 +15,10 @@ import torch
 import yaml
 from torch import Tensor
 
-from dndiv import data, diversity, init, ladder, population, reinforce
+from dndiv import diversity, population, reinforce, study
 from dndiv.population import Population
 from dndiv.reinforce import PENALTIES, STEPS, Technique
-from dndiv.study import BATCH, INIT_BATCH, OPTIMIZERS, Training, check, held_out_inputs
+from dndiv.study import BATCH, INIT_BATCH, OPTIMIZERS, Training, check, drawn, held_out_inputs
 from dndiv.table import COEFFICIENTS, hidden_layers
 
 PENALTY_EVERY = 4        # steps; four times the strength at every fourth step costs a fourth
@@ -54,7 +54,7 @@ class Reinforced:
 
     def hooks(self) -> dict:
         """The arguments of the population; none at all where every coefficient is 0."""
-        found = [(members, (arms, self._penalty(name, members))) for name, arms, members in self.groups if name in PENALTIES]
+        found = [(members, (arms, self._gradients(name, members))) for name, arms, members in self.groups if name in PENALTIES]
 
         def penalties(step):
             return [penalty for members, penalty in found if any(t.due(step) for t in members)]
@@ -69,32 +69,31 @@ class Reinforced:
             return c
         return c * torch.where(torch.tensor(dynamic, device=c.device), measured(), 1.0)
 
-    def _penalty(self, name: str, members: list[Technique]) -> Callable:
-        return lambda weights, hidden: reinforce.total_penalty(
-            name, weights[:-1], hidden, weights[-1], lambda measured: self._coefficients(members, measured))
+    def _gradients(self, name: str, members: list[Technique]) -> Callable:
+        return lambda weights, hidden: reinforce.gradients(
+            name, weights, hidden, lambda measured: self._coefficients(members, measured))
 
     def _after_step(self, trained: Population) -> None:
         self.steps = trained.steps
-        layers = draws = None
+        draws = None
         for name, arms, members in self.groups:
             if name not in STEPS or not any(t.due(self.steps) for t in members):
                 continue
             if name == "orthogonal_step":
-                for w in (w[:, arms] for w in trained.weights[:-1]):
-                    c = self._coefficients(members, lambda: reinforce.redundancy(w, True).unsqueeze(-1))
-                    reinforce.orthogonal_step_(w, c[..., 0].expand(w.shape[:2]))
+                for same, rows in reinforce.by_shape([w[:, arms] for w in trained.weights[:-1]]):
+                    c = self._coefficients(members, lambda: reinforce.redundancy(rows, True))
+                    for k, moved in zip(same, reinforce.orthogonal_step_(rows, c.expand(rows.shape[:3])).unbind(2)):
+                        trained.weights[k][:, arms] = moved
                 continue
-            if layers is None:  # every seed draws once for all, so that no network depends on the others
-                layers = [h.unflatten(0, (trained.seeds, trained.arms)) for h in trained.forward(self.inputs.unsqueeze(0))]
+            if draws is None:  # every seed draws once for all, so that no network depends on the others
                 draws = [torch.stack([torch.randn(w.shape[2:], generator=g) for g in self._generators]).to(w) for w in trained.weights]
-            self._reinitialize(trained, arms, members, layers, draws)
+            self._reinitialize(trained, arms, members, trained.activations(self.inputs, arms), draws)
 
     def _reinitialize(self, trained, arms, members, layers, draws):
-        for l, hidden in enumerate(layers[:-1]):
+        for l, h in enumerate(layers):
             parts = [trained.weights[l], trained.biases[l], trained.weights[l + 1]]
             w, b, out = (p[:, arms].flatten(0, 1).clone() for p in parts)
-            mean = layers[l - 1][:, arms].mean(-1).flatten(0, 1) if l else self.inputs.mean(0, keepdim=True)
-            h = hidden[:, arms]
+            mean = layers[l - 1].mean(-1).flatten(0, 1) if l else self.inputs.mean(0, keepdim=True)
             draw = draws[l].unsqueeze(1).expand(-1, len(members), -1, -1).flatten(0, 1)
             c = self._coefficients(members, lambda: reinforce.redundancy(h, False).unsqueeze(-1))[..., 0].expand(h.shape[:2]).flatten()
             redrawn = reinforce.reinitialize_(w, b, out, mean, h.flatten(0, 1), c, draw).view(h.shape[:3])
@@ -142,7 +141,7 @@ def _parameters(unit) -> dict:
 
 
 # -------------------------------------------------------------------------------------------------------- the units
-CODE = (data, init, ladder, population, diversity, reinforce)
+CODE = (*study.CODE, diversity, reinforce, Reinforced, parse)
 
 
 @dataclass(frozen=True)
@@ -150,7 +149,7 @@ class Reinforcing(Training):
     """Networks trained with techniques: after every epoch, beside Training's rows, per hidden layer ``similarity``,
     ``correlation``, ``effective_rank`` and ``dead``, on the same held-out inputs as Observation's."""
 
-    code: ClassVar = (*CODE, Reinforced, parse)
+    code: ClassVar = CODE
 
     def __post_init__(self):
         super().__post_init__()
@@ -238,7 +237,7 @@ class Parity:
     seeds: tuple[int, ...]
     optimizer: str = "sgd"
 
-    code: ClassVar = (*CODE, Reinforced, parse)
+    code: ClassVar = (*CODE, Training.each, Reinforcing.start)
 
     def __post_init__(self):
         if self.data not in PARITIES:
@@ -259,8 +258,7 @@ class Parity:
         x = torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * bits)  # [2^bits, bits]
         y = (x.prod(1) > 0).long()
         sizes = (bits, *hidden_layers(self.setting), 2)
-        networks = [[ladder.initialize_(population.network(sizes), self.start(arm), x, population.draw_generator(seed))
-                     for arm in self.arms] for seed in self.seeds]
+        networks = [drawn([self.start(arm) for arm in self.arms], sizes, x, seed) for seed in self.seeds]
         optimizer = dataclasses.replace(OPTIMIZERS[self.optimizer], lr=PARITY_LR)
         x, y = x.to(device), y.to(device)
         hooks = Reinforced(_techniques(self, PARITY_STEPS // 5), self.seeds, x).hooks()

@@ -4,7 +4,7 @@ A unit is computed on one thread, from its specification alone. Its result is ke
 depends on, see ``experiment.py``; what a row holds is said in ``table.py``.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
@@ -24,6 +24,31 @@ ENSEMBLE_UNITS = 32        # wider layers are not taken apart into members
 PARTNER = 1_000_000        # seed + PARTNER is the second, independent draw that a draw is compared with
 
 
+def drawn(starts: Sequence[str], sizes: Sequence[int], inputs: Tensor, seed: int) -> list[torch.nn.Sequential]:
+    """A network per arm, initialized from the same draw; arms that start alike share one."""
+    made = {start: ladder.initialize_(population.network(sizes), start, inputs, population.draw_generator(seed))
+            for start in dict.fromkeys(starts)}
+    return [made[start] for start in starts]
+
+
+def held_out_inputs(here: data.Dataset) -> tuple[Tensor, Tensor]:
+    """Test images are held out of training, and serve as inputs of diversity measures; the same ones for all."""
+    order = torch.randperm(len(here.x_test), generator=torch.Generator().manual_seed(0))[:HELD_OUT].to(here.x_test.device)
+    return here.x_test[order], here.y_test[order]
+
+
+def listed(values: Tensor) -> list:
+    """``tolist`` with as many digits as the precision of the values has: 0.1 for the float32 next to it."""
+    return values.cpu().numpy().astype(str).astype(float).tolist()
+
+
+def _number(epoch: float) -> float:
+    return int(epoch) if epoch == int(epoch) else round(epoch, 6)
+
+
+CODE = (data, init, ladder, population, drawn, held_out_inputs, listed, _number)  # what the rows of a training depend on
+
+
 @dataclass(frozen=True)
 class Training:
     """Networks of several arms, trained from the same seeds: test accuracy and cross-entropy after every epoch."""
@@ -35,7 +60,7 @@ class Training:
     seeds: tuple[int, ...]
     epochs: int = EPOCHS
 
-    code: ClassVar = (data, init, ladder, population)  # the modules that its rows depend on
+    code: ClassVar = CODE
 
     def __post_init__(self):
         choose("data set", self.data, data.NAMES)
@@ -69,8 +94,7 @@ class Training:
         for seed in self.seeds:
             first = next(population.orders([seed], len(dataset.x_train)))[0, :INIT_BATCH]  # the first images seen
             inputs = dataset.x_train[first]
-            networks.append([ladder.initialize_(population.network(sizes), self.start(arm), inputs,
-                                                population.draw_generator(seed)) for arm in self.arms])
+            networks.append(drawn([self.start(arm) for arm in self.arms], sizes, inputs, seed))
         here, batch = dataset.to(device), BATCH[self.data]
         trained = Population(networks, OPTIMIZERS[self.optimizer], device=device, **self.hooks(here))
         per_epoch = population.steps_per_epoch(len(here.x_train), batch)
@@ -112,7 +136,7 @@ class Observation(Training):
     log_spaced: bool = True  # also at steps 1, 2, 4, … of the first epoch
     lesions: bool = True
 
-    code: ClassVar = (data, init, ladder, population, diversity)
+    code: ClassVar = (*CODE, diversity)
 
     def __post_init__(self):
         super().__post_init__()
@@ -189,7 +213,7 @@ class Portraits(Training):
     at the end, and for the first seed in the course of training.
     """
 
-    code: ClassVar = (data, init, ladder, population, diversity)
+    code: ClassVar = (*CODE, diversity)
 
     def pauses(self, per_epoch):
         return tuple(step for step in (8, 64, 512) if step < per_epoch)
@@ -254,21 +278,6 @@ class Directions:
                     rows += [("none", self.setting, "none", arm, seed, layer, 0, measure, value.item())
                              for measure, value in values.items()]
         return rows
-
-
-def held_out_inputs(here: data.Dataset) -> tuple[Tensor, Tensor]:
-    """Test images are held out of training, and serve as inputs of diversity measures; the same ones for all."""
-    order = torch.randperm(len(here.x_test), generator=torch.Generator().manual_seed(0))[:HELD_OUT].to(here.x_test.device)
-    return here.x_test[order], here.y_test[order]
-
-
-def listed(values: Tensor) -> list:
-    """``tolist`` with as many digits as the precision of the values has: 0.1 for the float32 next to it."""
-    return values.cpu().numpy().astype(str).astype(float).tolist()
-
-
-def _number(epoch: float) -> float:
-    return int(epoch) if epoch == int(epoch) else round(epoch, 6)
 
 
 def choose(what: str, value: object, valid: Collection) -> None:

@@ -137,9 +137,15 @@ def test_a_penalty_adds_its_gradients_by_weights_and_activations_to_its_arms():
         return (cosine @ cosine.mT).square().sum((-1, -2)) + 0.3 * hidden[0].square().mean((-1, -2)) \
             + 0.1 * hidden[1].mean((-1, -2)) ** 2
 
+    def gradients(weights, hidden):
+        with torch.enable_grad():
+            given = [v.detach().requires_grad_() for v in (*weights, *hidden)]
+            found = torch.autograd.grad(batched(given[:len(weights)], given[len(weights):]).sum(), given, allow_unused=True)
+        return found[:len(weights)], found[len(weights):]
+
     nets = [[fresh(s, (4, 4)) for _ in range(2)] for s in (0, 1)]
     for optimizer in (SGD, ADAM):
-        trained = together(nets, optimizer, (0, 1), 4, penalties=lambda step: [(slice(1, 2), batched)])
+        trained = together(nets, optimizer, (0, 1), 4, penalties=lambda step: [(slice(1, 2), gradients)])
         plain = together(nets, optimizer, (0, 1), 4)
         for s in range(2):
             net = alone(fresh(s, (4, 4)), optimizer, s, 4, penalty=batched)
@@ -163,6 +169,59 @@ def test_training_pauses_before_at_pauses_and_after_each_epoch():
     pop = Population([[fresh(0)]], SGD)
     assert list(train(pop, x, y, (0,), BATCH, 2, pauses=(1, 5, 13, 14))) == [0, 1, 5, 13, 14, 26]
     assert pop.steps == 26
+
+
+@pytest.mark.parametrize("optimizer", [SGD, MOMENTUM, ADAM], ids=["sgd", "momentum", "adam"])
+def test_recorded_steps_are_the_steps(optimizer, monkeypatch):
+    nets = [[fresh(s, arm=arm) for arm in ("default", "alive")] for s in (0, 1)]
+    plain = together(nets, optimizer, (0, 1), 3)
+    pop = Population(nets, optimizer)
+    calls = []
+
+    class Recorder:  # what a CUDA graph does with the work: nothing when it is recorded, and no Python when it is replayed
+        def __init__(self, device):
+            pass
+
+        def warm_up(self, work):
+            calls.append("warm up")
+            work()
+
+        def record(self, work):
+            calls.append("record")
+            self.work, state = work, [t.clone() for t in self.tensors()]
+            work()
+            for t, before in zip(self.tensors(), state):
+                t.copy_(before)
+
+        def replay(self):
+            calls.append("replay")
+            steps = pop.steps
+            self.work()
+            pop.steps = steps
+
+        def tensors(self):
+            return [pop._flat] + ([] if pop._direct else [*pop._state, pop._step])
+
+    monkeypatch.setattr(population, "_recordable", lambda pop: True)
+    monkeypatch.setattr(population, "_Graph", Recorder)
+    x, y = problem()
+    assert list(train(pop, x, y, (0, 1), BATCH, 3, pauses=(2, 7))) == [0, 2, 7, 13, 26, 39]
+    assert torch.equal(pop._flat, plain._flat) and pop.steps == plain.steps == 39
+    assert calls == ["warm up"] * 3 + ["record"] + ["replay"] * (3 * 12 - 3)  # the last of an epoch is smaller
+
+
+@pytest.mark.parametrize("device", ["cpu"] + ["cuda"] * torch.cuda.is_available())
+@pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
+def test_training_is_the_same_on_every_device(optimizer, device):
+    x, y = problem()
+    here = together([[fresh(0), fresh(0, arm="alive")]], optimizer, (0,), 3)
+    there = Population([[fresh(0), fresh(0, arm="alive")]], optimizer, device=device)
+    for _ in train(there, x.to(device), y.to(device), (0,), BATCH, 3):
+        pass
+    for w, v in zip(here.weights, there.weights):
+        torch.testing.assert_close(w, v.cpu(), rtol=1e-8, atol=1e-8)
+    assert not population._recordable(Population([[fresh(0)]], optimizer, device=device, after_step=lambda p: None))
+    assert population._recordable(there) == (device == "cuda")
 
 
 def test_each_seed_has_its_own_order_over_all_samples_new_every_epoch():

@@ -78,6 +78,45 @@ def test_gradients(name):
     assert torch.autograd.gradcheck(PENALTIES[name], arguments)
 
 
+def by_autograd(name, weights, hidden, coefficients):
+    """The gradients of the sum over layers of coefficient × penalty, [2, 3], networks side by side."""
+    given = [v.clone().requires_grad_() for v in (*weights, *hidden)]
+    w, h = given[:len(weights)], given[len(weights):]
+    if name == "negative_correlation":
+        total = coefficients[..., -1] * PENALTIES[name](h[-1], w[-1])
+    else:
+        layers = w[:-1] if name in reinforce.OF_WEIGHTS else h
+        total = sum(coefficients[..., l] * PENALTIES[name](values) for l, values in enumerate(layers))
+    found = torch.autograd.grad(total.sum(), given, allow_unused=True)
+    return found[:len(weights)], found[len(weights):]
+
+
+@pytest.mark.parametrize("name", PENALTIES)
+@pytest.mark.parametrize("schedule", ["constant", "dynamic"])
+@pytest.mark.parametrize("sizes", [(9, 4, 4, 4, 3), (3, 7, 2, 7, 5), (6, 1, 4)])  # units ≤ and > fan-in, of equal and different shapes
+def test_closed_forms_are_the_gradients_of_the_penalties(name, schedule, sizes):
+    weights = [draw(2, 3, o, i, seed=k) for k, (i, o) in enumerate(zip(sizes, sizes[1:]))]
+    hidden = [draw(2, 3, o, 11, seed=9 + k).relu() for k, o in enumerate(sizes[1:-1])]
+    weights[0][0, 1, 0] = 0                              # a row without direction
+    weights[0][1, 2, -1] = weights[0][1, 2, 0]           # and two that coincide
+    hidden[0][1, 0, 0], hidden[0][0, 2, -1] = 0, hidden[0][0, 2, 0]
+    of_weights = name in reinforce.OF_WEIGHTS
+    c = 0.1 + draw(2, 3, 1).abs()
+    measured = torch.stack([reinforce.redundancy(v, of_weights) for v in (weights[:-1] if of_weights else hidden)], -1)
+    expected = by_autograd(name, weights, hidden, c * measured if schedule == "dynamic" else c.expand_as(measured))
+    found = reinforce.gradients(name, weights, hidden, lambda redundancies: c * redundancies() if schedule == "dynamic" else c)
+    for part, oracle in zip(found, expected):
+        for g, e in zip(part, oracle, strict=True):
+            assert (g is None) == (e is None)
+            if g is not None:
+                torch.testing.assert_close(g, e, rtol=1e-8, atol=1e-8)
+    single = reinforce.gradients(name, [w.float() for w in weights], [h.float() for h in hidden],
+                                 lambda redundancies: (c * redundancies() if schedule == "dynamic" else c).float())
+    for g, s in zip((*found[0], *found[1]), (*single[0], *single[1])):
+        if g is not None:
+            assert s.dtype == torch.float32 and s.isfinite().all()
+
+
 @pytest.mark.parametrize("name", ["weight_cosine", "log_volume", "activation_decorrelation"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_values_and_gradients_are_finite_for_degenerate_layers(name, dtype):
