@@ -13,6 +13,7 @@ import json
 import os
 import resource
 import sys
+import textwrap
 import time
 import warnings
 from collections.abc import Sequence
@@ -210,7 +211,7 @@ def _code(kind: type) -> str:
 
 def stripped(source: str) -> str:
     """Python source without comments, docstrings and layout."""
-    tree = ast.parse(source)
+    tree = ast.parse(textwrap.dedent(source))  # a method is indented
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) \
                 and ast.get_docstring(node, clean=False) is not None:

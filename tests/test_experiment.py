@@ -251,6 +251,12 @@ def test_comments_and_docstrings_do_not_change_the_code_and_statements_do():
     assert experiment.stripped(code) == experiment.stripped(same) != experiment.stripped(code.replace("1", "2"))
 
 
+@pytest.mark.parametrize("preset", experiment.PRESETS)
+def test_every_unit_of_every_experiment_has_a_key_of_its_own(preset):
+    units = [u for name in experiment.EXPERIMENTS for u in experiment.units(name, preset, ("Digits",))]
+    assert len({experiment._path(u) for u in units}) == len(set(units)) >= 10
+
+
 @pytest.mark.parametrize("preset, seeds", [("smoke", 5), ("quick", 4), ("paper", 30)])
 def test_presets_cover_every_setting_with_their_seeds(preset, seeds):
     names = experiment.PRESETS[preset].data
