@@ -7,7 +7,6 @@ import os
 import shutil
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dndiv import table as tables
@@ -43,9 +42,7 @@ def run(args) -> int:
     print(notice or f"data: {', '.join(data.TITLES[n] for n in names)}", file=sys.stderr, flush=True)
     computed = sum(len(experiment.missing(name, args.preset, names)) for name in experiment.EXPERIMENTS)
     experiment.compute(args.preset, names, device, args.jobs)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # most of the time is the compression's, which needs no interpreter
-        list(pool.map(lambda name: tables.write(experiment.table(name, args.preset, device, args.jobs), name, args.preset),
-                      experiment.table_names()))
+    experiment.write(args.preset, device, args.jobs)
     marker = folder / "EMBEDDED_DIGITS"  # tells the Makefile to look again for the data sets
     tables.atomically(marker, lambda part: part.write_text(notice)) if notice else marker.unlink(missing_ok=True)
     provenance.record(folder, {

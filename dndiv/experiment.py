@@ -183,6 +183,15 @@ def compute(preset: str, names: Sequence[str], device: str = "auto", jobs: int |
         _compute(preset, list(dict.fromkeys(todo)), choose_device(device), _jobs(jobs))
 
 
+def write(preset: str, device: str = "auto", jobs: int | None = None) -> None:
+    """Write all tables into results/<preset>/tables, side by side."""
+    joblib.Parallel(_jobs(jobs))(joblib.delayed(_write)(name, preset, device) for name in reversed(table_names()))  # the longest first
+
+
+def _write(name: str, preset: str, device: str) -> None:
+    tables.write(table(name, preset, device), name, preset)
+
+
 def missing(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:
     """The units of an experiment that are not on disk."""
     return [unit for unit in units(experiment, preset, names) if not _path(unit).exists()]
