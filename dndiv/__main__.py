@@ -130,7 +130,7 @@ def check(args) -> int:
 def report(args) -> int:
     """Make a finished paper run the reference (--promote), and bring README's generated parts up to it."""
     if args.promote:
-        if not (RESULTS / "paper" / "claims.json").exists():
+        if not all((RESULTS / "paper" / part).exists() for part in ("claims.json", "tables", "figures")):
             print("there is no finished paper run; make one with `make reproduce`", file=sys.stderr)
             return 1
         # the CSV and PDF files beside the figures follow from the tables

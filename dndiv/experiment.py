@@ -185,11 +185,11 @@ def compute(preset: str, names: Sequence[str], device: str = "auto", jobs: int |
 
 def write(preset: str, device: str = "auto", jobs: int | None = None) -> None:
     """Write all tables into results/<preset>/tables, side by side."""
-    joblib.Parallel(_jobs(jobs))(joblib.delayed(_write)(name, preset, device) for name in reversed(table_names()))  # the longest first
+    joblib.Parallel(_jobs(jobs))(joblib.delayed(_write)(name, preset, device) for name in reversed(table_names()))
 
 
 def _write(name: str, preset: str, device: str) -> None:
-    tables.write(table(name, preset, device), name, preset)
+    tables.write(table(name, preset, device, jobs=1), name, preset)
 
 
 def missing(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:

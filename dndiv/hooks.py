@@ -99,8 +99,9 @@ class Reinforcement:
             raise ValueError(f"negative_correlation takes the inputs of the last layer for members: layer {self.names[last]!r} "
                              f"must be linear, not {type(last).__name__}")
         with torch.autocast(last.weight.device.type, enabled=False):
-            return sum(self._coefficient(lambda: redundancy(v, name in OF_WEIGHTS)) * PENALTIES[name](v, *outgoing)
-                       for v in (v.float() if v.dtype in (torch.float16, torch.bfloat16) else v for v in values))
+            values, outgoing = ([v.float() if v.dtype in (torch.float16, torch.bfloat16) else v for v in part]
+                                for part in (values, outgoing))
+            return sum(self._coefficient(lambda: redundancy(v, name in OF_WEIGHTS)) * PENALTIES[name](v, *outgoing) for v in values)
 
     @torch.no_grad()
     def _after_step(self) -> None:

@@ -12,14 +12,16 @@ of large ones. In deep, narrow networks the number of operations counts, some 5 
 step needs is kept, views included, and the biases of all layers are one block, with one gradient. Small products do
 not gain from threads: run single-threaded populations of a few seeds side by side.
 
-On a GPU the data are there as well, and a step is one CUDA graph, recorded once and replayed, where no technique acts.
-Products are in full single precision there too: TF32 stays off, as is PyTorch's default.
+On a GPU the data are there as well, and where no technique acts the whole mini-batches replay one CUDA graph. This is
+written by PyTorch's rules and emulated in tests; it has not yet run on a GPU. Products are in full single precision
+there too: TF32 stays off, as is PyTorch's default.
 
 A network learns the same, up to rounding, whatever else is in its population: nothing couples members, and one
 that diverges fills only its own slices with non-finite numbers.
 """
 
 import math
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -128,7 +130,7 @@ class Population:
         self._grads = self._views(self._grad)
         if not self._direct:
             self._state = [torch.zeros_like(self._flat) for _ in range(2 if optimizer.name == "adam" else 1)]
-            self._step = torch.zeros((), device=device)
+            self._step = torch.zeros((), dtype=torch.float32, device=device)
         # what the products of a step take, made once
         self._w, self._b, self._targets = ([self._rows(l, p) for l, p in enumerate(parts)]
                                            for parts in (self.weights, self.biases, self._grads[0]))
@@ -345,8 +347,9 @@ def train(population: Population, x: Tensor, y: Tensor, seeds: Sequence[int], ba
 
 
 def _recordable(population: Population) -> bool:
-    """On a GPU, but for techniques, which ask the CPU as they go."""
-    return population.device.type == "cuda" and population.penalties is None and population.after_step is None
+    """On a GPU, but for techniques, which ask the CPU as they go, and threads, which must not record side by side."""
+    return population.device.type == "cuda" and population.penalties is None and population.after_step is None \
+        and threading.current_thread() is threading.main_thread()
 
 
 def _replaying(advance: Callable[[Tensor, Tensor], None], population: Population, shape: tuple[int, int]) -> Callable:
@@ -357,18 +360,19 @@ def _replaying(advance: Callable[[Tensor, Tensor], None], population: Population
     def advance_or_replay(*given: Tensor) -> None:
         nonlocal done
         if given[0].shape != shape:  # the last of an epoch
-            return advance(*given)
+            advance(*given)
+            return
         index.copy_(given[0])
         labels.copy_(given[1])
         done += 1
         if done <= WARM_UP:
-            return graph.warm_up(lambda: advance(index, labels))
+            graph.warm_up(lambda: advance(index, labels))
+            return
         steps = population.steps
         if done == WARM_UP + 1:
             graph.record(lambda: advance(index, labels))
         graph.replay()
         population.steps = steps + 1  # to record counts a step and does nothing, to replay does one and counts nothing
-        return None
 
     return advance_or_replay
 
@@ -380,14 +384,16 @@ class _Graph:
         self.graph, self.stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
 
     def warm_up(self, work: Callable[[], None]) -> None:
-        self.stream.wait_stream(torch.cuda.current_stream())
+        current = torch.cuda.current_stream(self.stream.device)
+        self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
             work()
-        torch.cuda.current_stream().wait_stream(self.stream)
+        current.wait_stream(self.stream)
 
     def record(self, work: Callable[[], None]) -> None:
-        with torch.cuda.graph(self.graph, stream=self.stream):
+        with torch.cuda.device(self.stream.device), torch.cuda.graph(self.graph, stream=self.stream):
             work()
 
     def replay(self) -> None:
-        self.graph.replay()
+        with torch.cuda.device(self.stream.device):
+            self.graph.replay()

@@ -137,11 +137,11 @@ def _techniques(unit, per_epoch: int) -> list[Technique | None]:
 def _parameters(unit) -> dict:
     """Every coefficient that the arms stand for, and what else is fixed here."""
     return {"techniques": [t and dataclasses.astuple(t) for t in _techniques(unit, 1)], "annealed_epochs": ANNEALED_EPOCHS,
-            "steps": STEPS, "tuning_share": TUNING_SHARE, "escape_every": ESCAPE_EVERY}
+            "tuning_share": TUNING_SHARE, "escape_every": ESCAPE_EVERY}
 
 
 # -------------------------------------------------------------------------------------------------------- the units
-CODE = (*study.CODE, diversity, reinforce, Reinforced, parse)
+CODE = (*study.CODE, diversity, reinforce, Reinforced, parse, _techniques)
 
 
 @dataclass(frozen=True)
@@ -250,8 +250,8 @@ class Parity:
     each = Training.each
 
     def parameters(self):
-        return _parameters(self) | {"bits": PARITIES[self.data], "hidden": hidden_layers(self.setting), "lr": PARITY_LR,
-                                    "steps": PARITY_STEPS}
+        return _parameters(self) | {"bits": PARITIES[self.data], "hidden": hidden_layers(self.setting), "steps": PARITY_STEPS,
+                                    "optimizer": dataclasses.asdict(OPTIMIZERS[self.optimizer]) | {"lr": PARITY_LR}}
 
     def rows(self, device):
         bits = PARITIES[self.data]

@@ -73,7 +73,8 @@ class Training:
     def parameters(self) -> dict:
         """What the names stand for; part of the key under which the rows are kept."""
         return {"hidden": hidden_layers(self.setting), "optimizer": asdict(OPTIMIZERS[self.optimizer]),
-                "batch": BATCH[self.data], "init_batch": INIT_BATCH, "data": data.checksum(self.data)}
+                "batch": BATCH[self.data], "init_batch": INIT_BATCH, "data": data.checksum(self.data),
+                "held_out": HELD_OUT, "ensemble_units": ENSEMBLE_UNITS}
 
     def start(self, arm: str) -> str:
         """The initialization of an arm."""
@@ -145,9 +146,6 @@ class Observation(Training):
 
     def pauses(self, per_epoch):
         return tuple(2 ** k for k in range(per_epoch.bit_length()) if 2 ** k < per_epoch) if self.log_spaced else ()
-
-    def parameters(self):
-        return super().parameters() | {"held_out": HELD_OUT}
 
     def measured(self, trained, here, epoch):
         of, watched = self, trained
@@ -260,7 +258,7 @@ class Directions:
         check(self.arms, self.seeds)
 
     def parameters(self) -> dict:
-        return {"hidden": SETTINGS[self.setting], "pixels": PIXELS}
+        return {"hidden": SETTINGS[self.setting], "pixels": PIXELS, "partner": PARTNER}
 
     def rows(self, device: str) -> list[tuple]:
         sizes = (PIXELS, *SETTINGS[self.setting])  # hidden layers alone

@@ -3,6 +3,9 @@
 In float64: the networks are chaotic enough that 100 steps amplify float32's rounding beyond any useful tolerance.
 """
 
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -210,18 +213,25 @@ def test_recorded_steps_are_the_steps(optimizer, monkeypatch):
     assert calls == ["warm up"] * 3 + ["record"] + ["replay"] * (3 * 12 - 3)  # the last of an epoch is smaller
 
 
+def test_only_what_runs_on_a_gpu_by_itself_is_recorded():
+    def recordable(device="cuda", penalties=None, after_step=None):
+        return population._recordable(SimpleNamespace(device=torch.device(device), penalties=penalties, after_step=after_step))
+
+    assert recordable()
+    assert not recordable("cpu") and not recordable(penalties=lambda step: []) and not recordable(after_step=lambda p: None)
+    with ThreadPoolExecutor(1) as threads:
+        assert not threads.submit(recordable).result()
+
+
 @pytest.mark.parametrize("device", ["cpu"] + ["cuda"] * torch.cuda.is_available())
 @pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
-def test_training_is_the_same_on_every_device(optimizer, device):
+def test_every_device_trains_as_a_network_alone(optimizer, device):
     x, y = problem()
-    here = together([[fresh(0), fresh(0, arm="alive")]], optimizer, (0,), 3)
-    there = Population([[fresh(0), fresh(0, arm="alive")]], optimizer, device=device)
-    for _ in train(there, x.to(device), y.to(device), (0,), BATCH, 3):
+    pop = Population([[fresh(0), fresh(0, arm="alive")]], optimizer, device=device)
+    for _ in train(pop, x.to(device), y.to(device), (0,), BATCH, 3):
         pass
-    for w, v in zip(here.weights, there.weights):
-        torch.testing.assert_close(w, v.cpu(), rtol=1e-8, atol=1e-8)
-    assert not population._recordable(Population([[fresh(0)]], optimizer, device=device, after_step=lambda p: None))
-    assert population._recordable(there) == (device == "cuda")
+    for k, arm in enumerate(("default", "alive")):
+        assert_same(pop.member(0, k), alone(fresh(0, arm=arm), optimizer, 0, 3))
 
 
 def test_each_seed_has_its_own_order_over_all_samples_new_every_epoch():
