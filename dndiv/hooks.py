@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from dndiv.init import blocks, layers
-from dndiv.reinforce import OF_WEIGHTS, PENALTIES, STEPS, STREAM, Technique, redundancy, reinitialize_, orthogonal_step_
+from dndiv.reinforce import OF_WEIGHTS, PENALTIES, STEPS, STREAM, Technique, by_shape, orthogonal_step_, redundancy, reinitialize_
 
 
 class Reinforcement:
@@ -101,7 +101,8 @@ class Reinforcement:
         with torch.autocast(last.weight.device.type, enabled=False):
             values, outgoing = ([v.float() if v.dtype in (torch.float16, torch.bfloat16) else v for v in part]
                                 for part in (values, outgoing))
-            return sum(self._coefficient(lambda: redundancy(v, name in OF_WEIGHTS)) * PENALTIES[name](v, *outgoing) for v in values)
+            return sum((self._coefficient(lambda: redundancy(rows, name in OF_WEIGHTS)) * PENALTIES[name](rows, *outgoing)).sum()
+                       for _, rows in by_shape(values))
 
     @torch.no_grad()
     def _after_step(self) -> None:
