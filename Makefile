@@ -9,11 +9,6 @@ JOBS   ?=
 PYTHON ?= python3
 VENV   := .venv
 PY     := $(VENV)/bin/python
-OUT    := results/$(PRESET)
-SOURCES  := $(sort $(wildcard notebooks/*.ipynb))
-EXECUTED := $(SOURCES:notebooks/%=$(OUT)/notebooks/%)
-TRAINING := $(addprefix dndiv/,data.py diversity.py init.py ladder.py population.py reinforce.py reinforced.py study.py \
-                               experiment.py table.py) coefficients.yml
 
 # nothing is registered or written outside the checkout
 export JUPYTER_PREFER_ENV_PATH := 1
@@ -28,8 +23,7 @@ ifneq ($(JOBS),)
 export DNDIV_JOBS := $(JOBS)
 endif
 
-.PHONY: reproduce artifact test setup lab check report bench reference refresh lock clean help
-.DELETE_ON_ERROR:
+.PHONY: reproduce test setup lint lab check report bench reference refresh lock clean help
 
 ifeq ($(filter $(PRESET),paper quick smoke),)
 $(error unknown PRESET '$(PRESET)'; choose paper, quick or smoke)
@@ -38,32 +32,8 @@ ifeq ($(filter $(DEVICE),auto cpu cuda),)
 $(error unknown DEVICE '$(DEVICE)'; choose auto, cpu or cuda)
 endif
 
-# where the embedded digits stood in: look whether the data sets can be had now
-ifneq ($(and $(filter reproduce artifact,$(or $(MAKECMDGOALS),reproduce)),$(wildcard $(OUT)/EMBEDDED_DIGITS)),)
-$(shell $(PY) -m dndiv data >/dev/null 2>&1 && rm -f $(OUT)/tables.stamp)
-endif
-
 reproduce: setup
-	@if $(MAKE) --no-print-directory -q artifact; then \
-	   echo "Nothing to do: $(OUT) is up to date ($(words $(SOURCES)) notebooks)."; \
-	 else \
-	   $(MAKE) --no-print-directory --jobs=2 artifact && \
-	   echo "Done: tables, figures, executed notebooks and verdicts are in $(OUT)."; \
-	 fi
-
-artifact: $(EXECUTED) $(OUT)/claims.json
-
-$(OUT)/tables.stamp: $(TRAINING)
-	@$(PY) -m dndiv run --preset $(PRESET) --device $(DEVICE)
-	@touch $@
-
-# two at a time, one thread each; the modules that a notebook imports are in the .d file that its execution leaves
-$(OUT)/notebooks/%.ipynb: notebooks/%.ipynb $(OUT)/tables.stamp
-	@OMP_NUM_THREADS=1 $(PY) -m dndiv notebook $< --preset $(PRESET) --device $(DEVICE)
--include $(wildcard $(OUT)/notebooks/*.d)
-
-$(OUT)/claims.json: $(OUT)/tables.stamp claims.yml dndiv/claims.py dndiv/stats.py
-	@$(PY) -m dndiv check --preset $(PRESET)
+	@$(PY) -m dndiv reproduce --preset $(PRESET) --device $(DEVICE)
 
 test: setup
 	$(PY) -m pytest tests
@@ -84,6 +54,12 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	  $(PY) -m pip install --quiet --progress-bar off --no-compile --require-hashes -r requirements.lock
 	$(PY) -m pip install --quiet --progress-bar off --no-deps --no-build-isolation -e .
 	@echo "$$(( $$(date +%s) - $$(cat $(VENV).started) )) seconds" > $@ && rm -f $(VENV).started
+
+# lint, format and types; `pre-commit install` does the same before every commit
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
 
 lab: setup
 	$(VENV)/bin/jupyter lab notebooks
@@ -106,7 +82,7 @@ bench: setup
 
 # execute the notebook sources and store the outputs of their compared cells
 refresh: setup
-	$(PY) -m dndiv refresh $(SOURCES)
+	$(PY) -m dndiv refresh
 
 # pins stay where they satisfy pyproject.toml; UPGRADE=--upgrade takes the newest
 lock: setup
@@ -118,4 +94,4 @@ clean:
 
 help:
 	@sed -n '2,4p' Makefile
-	@echo "# also: setup, lab, check, report, bench, reference, refresh, lock, clean"
+	@echo "# also: setup, lint, lab, check, report, bench, reference, refresh, lock, clean"

@@ -1,9 +1,9 @@
 """Measures of the diversity of neurons, of one layer or of many networks at once.
 
-Weights are [..., units, fan-in], one row per unit; activations [..., units, samples], over held-out inputs. Leading
-dimensions are networks, and every result has them. What a measure cannot be computed for is left out and counted:
-zero rows of weights, units that are constant over the inputs. Where fewer than two units remain there is no pair, and
-the result is NaN beside that count.
+Weights are [..., units, fan-in], one row per unit; activations [..., units, samples], over held-out
+inputs. Leading dimensions are networks, and every result has them. What a measure cannot be
+computed for is left out and counted: zero rows of weights, units that are constant over the inputs.
+Where fewer than two units remain there is no pair, and the result is NaN beside that count.
 
 Half precision is computed in float32, everything else in its own type. On the CPU and on CUDA.
 """
@@ -13,11 +13,13 @@ import math
 import torch
 from torch import Tensor
 
-CONSTANT = 1e-6  # a unit is constant if its standard deviation is below this share of its largest absolute value
+# a unit is constant if its standard deviation is below this share of its largest absolute value
+CONSTANT = 1e-6
 
 
 def weight_similarity(weights: Tensor) -> dict[str, Tensor]:
-    """Cosines of the pairs i < j of rows: ``mean`` and ``max`` of their absolute values, and their ``signed`` mean.
+    """Cosines of the pairs i < j of rows: ``mean`` and ``max`` of their absolute values, and their
+    ``signed`` mean.
 
     weights: [..., units, fan-in]. ``left_out``: the number of zero rows, which have no direction.
     """
@@ -29,16 +31,19 @@ def weight_similarity(weights: Tensor) -> dict[str, Tensor]:
 
 
 def activation_correlation(activations: Tensor) -> dict[str, Tensor]:
-    """Pearson correlations of the pairs i < j of units: ``mean`` and ``max`` of their absolute values, ``signed`` mean.
+    """Pearson correlations of the pairs i < j of units: ``mean`` and ``max`` of their absolute
+    values, ``signed`` mean.
 
-    activations: [..., units, samples]. ``left_out``: the number of constant units (dead ones among them).
+    activations: [..., units, samples]. ``left_out``: the number of constant units (dead ones among
+    them).
     """
     correlation, alive = correlation_matrix(activations)
     return _pairs(correlation, alive) | {"left_out": (~alive).sum(-1)}
 
 
 def correlation_matrix(activations: Tensor) -> tuple[Tensor, Tensor]:
-    """(Pearson correlations [..., units, units], which units vary [..., units]); zero in rows of constant units."""
+    """(Pearson correlations [..., units, units], which units vary [..., units]); zero in rows of
+    constant units."""
     h = _real(activations)
     centred, deviation, alive = _centred(h)
     unit = torch.where(alive[..., None], centred / deviation.where(deviation > 0, 1), 0)
@@ -46,10 +51,11 @@ def correlation_matrix(activations: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def effective_rank(activations: Tensor) -> Tensor:
-    """exp of the entropy of the normalised singular values of the centred activations (Roy & Vetterli 2007).
+    """exp of the entropy of the normalised singular values of the centred activations (Roy &
+    Vetterli 2007).
 
-    activations: [..., units, samples]. From 1, all units proportional, to min(units, samples − 1); 0 where no unit
-    varies.
+    activations: [..., units, samples]. From 1, all units proportional, to min(units, samples − 1);
+    0 where no unit varies.
     """
     s = _spectrum(activations).sqrt()
     share = s / s.sum(-1, keepdim=True).where(s.sum(-1, keepdim=True) > 0, 1)
@@ -57,14 +63,16 @@ def effective_rank(activations: Tensor) -> Tensor:
 
 
 def participation_ratio(activations: Tensor) -> Tensor:
-    """(Σλ)² / Σλ² of the eigenvalues λ of the covariance of the activations; 0 where no unit varies.
+    """(Σλ)² / Σλ² of the eigenvalues λ of the covariance of the activations; 0 where no unit
+    varies.
 
     activations: [..., units, samples].
     """
     h = _real(activations)
     covariance = _centred(h)[0]
     covariance = covariance @ covariance.mT
-    total = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)  # Σλ is the trace, Σλ² the squared Frobenius norm
+    # Σλ is the trace, Σλ² the squared Frobenius norm
+    total = covariance.diagonal(dim1=-2, dim2=-1).sum(-1)
     squares = covariance.square().sum((-1, -2))
     return torch.where(squares > 0, total.square() / squares.where(squares > 0, 1), 0)
 
@@ -75,67 +83,87 @@ def dead_fraction(activations: Tensor) -> Tensor:
 
 
 def duplicate_fraction(activations: Tensor, above: float = 0.95) -> Tensor:
-    """The share of units whose |correlation| with another unit of the layer exceeds ``above``; constant ones do not."""
+    """The share of units whose |correlation| with another unit of the layer exceeds ``above``;
+    constant ones do not."""
     correlation, _ = correlation_matrix(activations)
-    nearest = correlation.abs() - 2 * torch.eye(correlation.shape[-1], device=correlation.device)
-    return (nearest.amax(-1) > above).to(correlation.dtype).mean(-1)
+    return (_nearest(correlation) > above).to(correlation.dtype).mean(-1)
 
 
 def nearest_similarity(activations: Tensor) -> Tensor:
-    """Per unit, the largest |correlation| with another unit of its layer, [..., units]; NaN for constant units."""
+    """Per unit, the largest |correlation| with another unit of its layer, [..., units]; NaN for
+    constant units."""
     correlation, alive = correlation_matrix(activations)
     if correlation.shape[-1] < 2:
         return torch.full_like(correlation[..., 0], math.nan)
-    nearest = (correlation.abs() - 2 * torch.eye(correlation.shape[-1], device=correlation.device)).amax(-1)
-    return torch.where(alive & (alive.sum(-1, keepdim=True) > 1), nearest, math.nan)
+    pairs = alive & (alive.sum(-1, keepdim=True) > 1)
+    return torch.where(pairs, _nearest(correlation), math.nan)
+
+
+def _nearest(correlation: Tensor) -> Tensor:
+    """Per unit, its largest |correlation| with another one."""
+    own = torch.eye(correlation.shape[-1], device=correlation.device)
+    return (correlation.abs() - 2 * own).amax(-1)
 
 
 def log_volume(weights: Tensor) -> Tensor:
-    """log det of the Gram matrix of the unit rows: 0 if they are orthogonal, −inf if dependent or zero.
+    """log det of the Gram matrix of the unit rows: 0 if they are orthogonal, −inf if dependent or
+    zero.
 
     weights: [..., units, fan-in], units ≤ fan-in; ValueError otherwise.
     """
     if weights.shape[-2] > weights.shape[-1]:
-        raise ValueError(f"{weights.shape[-2]} rows of fan-in {weights.shape[-1]} are dependent: their volume is zero")
+        raise ValueError(
+            f"{weights.shape[-2]} rows of fan-in {weights.shape[-1]} are dependent: "
+            "their volume is zero"
+        )
     w = _real(weights)
     norms = torch.linalg.vector_norm(w, dim=-1, keepdim=True)
     s = torch.linalg.svdvals(w / norms.where(norms > 0, 1))
     # a singular value that is zero but for rounding
     floor = s.shape[-1] * torch.finfo(s.dtype).eps
-    return torch.where((s > floor).all(-1), 2 * s.clamp_min(torch.finfo(s.dtype).tiny).log().sum(-1), -math.inf)
+    volume = 2 * s.clamp_min(torch.finfo(s.dtype).tiny).log().sum(-1)
+    return torch.where((s > floor).all(-1), volume, -math.inf)
 
 
 def ensemble_members(activations: Tensor, outgoing: Tensor, bias: Tensor) -> Tensor:
     """The neurons as ensemble members, f_i = H · v_i · h_i + b, whose mean is the layer's output.
 
-    activations: [..., units, samples]; outgoing: [..., classes, units], the next layer's weight; bias: [..., classes].
+    activations: [..., units, samples]; outgoing: [..., classes, units], the next layer's weight;
+    bias: [..., classes].
     Returns [..., units, classes, samples].
     """
     units = activations.shape[-2]
-    return units * outgoing.mT[..., :, :, None] * activations[..., :, None, :] + bias[..., None, :, None]
+    members = units * outgoing.mT[..., :, :, None] * activations[..., :, None, :]
+    return members + bias[..., None, :, None]
 
 
 def ambiguity(members: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """The ambiguity decomposition (Krogh & Vedelsby 1995): ``ensemble`` = ``member`` − ``ambiguity``.
+    """The ambiguity decomposition (Krogh & Vedelsby 1995): ``ensemble`` = ``member`` −
+    ``ambiguity``.
 
-    (f̄ − y)² = mean_i (f_i − y)² − mean_i (f_i − f̄)², each summed over outputs and averaged over samples. Exact for
-    squared error. members: [..., units, classes, samples]; target: [classes, samples].
+    (f̄ − y)² = mean_i (f_i − y)² − mean_i (f_i − f̄)², each summed over outputs and averaged over
+    samples. Exact for squared error. members: [..., units, classes, samples]; target: [classes,
+    samples].
     """
     mean = members.mean(-3, keepdim=True)
 
     def error(x):
         return x.square().sum(-2).mean(-1)
 
-    return {"ensemble": error(mean.squeeze(-3) - target), "member": error(members - target).mean(-1),
-            "ambiguity": error(members - mean).mean(-1)}
+    return {
+        "ensemble": error(mean.squeeze(-3) - target),
+        "member": error(members - target).mean(-1),
+        "ambiguity": error(members - mean).mean(-1),
+    }
 
 
 def bias_variance_covariance(members: Tensor, target: Tensor) -> dict[str, Tensor]:
-    """The decomposition of Ueda & Nakano (1996) over runs: ``error`` = ``bias``² + ``variance``/H + (1 − 1/H) ``covariance``.
+    """The decomposition of Ueda & Nakano (1996) over runs: ``error`` = ``bias``² + ``variance``/H +
+    (1 − 1/H) ``covariance``.
 
-    members: [runs, units, classes, samples], runs at least 2, the expectation being over runs; target: [classes,
-    samples]. ``bias`` is the squared mean bias. Each is summed over outputs and averaged over samples; with one unit
-    the covariance is 0.
+    members: [runs, units, classes, samples], runs at least 2, the expectation being over runs;
+    target: [classes, samples]. ``bias`` is the squared mean bias. Each is summed over outputs and
+    averaged over samples; with one unit the covariance is 0.
     """
     if len(members) < 2:
         raise ValueError(f"an expectation over runs needs at least two, not {len(members)}")
@@ -148,19 +176,26 @@ def bias_variance_covariance(members: Tensor, target: Tensor) -> dict[str, Tenso
     def total(x):
         return x.sum(-2).mean(-1)
 
-    return {"error": total((members.mean(1) - target).square().mean(0)), "bias": total((expected.mean(0) - target).square()),
-            "variance": total(own / H), "covariance": total((together - own) / max(H * (H - 1), 1))}
+    return {
+        "error": total((members.mean(1) - target).square().mean(0)),
+        "bias": total((expected.mean(0) - target).square()),
+        "variance": total(own / H),
+        "covariance": total((together - own) / max(H * (H - 1), 1)),
+    }
 
 
 def _real(x: Tensor) -> Tensor:
     if not x.is_floating_point() or x.dim() < 2:
-        raise ValueError(f"expected floating-point values [..., units, fan-in or samples], not {x.dtype} of shape "
-                         f"{tuple(x.shape)}")
+        raise ValueError(
+            f"expected floating-point values [..., units, fan-in or samples], not {x.dtype} of "
+            f"shape {tuple(x.shape)}"
+        )
     return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
 
 
 def _centred(h: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """(centred activations, their norms [..., units, 1], which units vary); constant units are exactly zero."""
+    """(centred activations, their norms [..., units, 1], which units vary); constant units are
+    exactly zero."""
     centred = h - h.mean(-1, keepdim=True)
     deviation = torch.linalg.vector_norm(centred, dim=-1, keepdim=True)
     alive = deviation[..., 0] > CONSTANT * math.sqrt(h.shape[-1]) * h.abs().amax(-1)
@@ -172,11 +207,13 @@ def _spectrum(activations: Tensor) -> Tensor:
     centred = _centred(_real(activations))[0].double()
     if centred.shape[-2] > centred.shape[-1]:
         return torch.linalg.svdvals(centred).square()
-    return torch.linalg.eigvalsh(centred @ centred.mT).clamp_min(0)  # much cheaper than singular values
+    # much cheaper than singular values
+    return torch.linalg.eigvalsh(centred @ centred.mT).clamp_min(0)
 
 
 def _pairs(matrix: Tensor, alive: Tensor) -> dict[str, Tensor]:
-    """Over the pairs i < j of units that count: mean and max of absolute values, and the signed mean."""
+    """Over the pairs i < j of units that count: mean and max of absolute values, and the signed
+    mean."""
     n = matrix.shape[-1]
     counts = (alive[..., :, None] & alive[..., None, :]).triu(1)
     pairs = counts.sum((-1, -2))
@@ -187,6 +224,12 @@ def _pairs(matrix: Tensor, alive: Tensor) -> dict[str, Tensor]:
     def or_nan(x):
         return torch.where(none, math.nan, x)
 
-    top = torch.where(counts, absolute, -1).flatten(-2).amax(-1) if n else matrix.new_full(matrix.shape[:-2], math.nan)
-    return {"mean": or_nan(torch.where(counts, absolute, 0).sum((-1, -2)) / divisor), "max": or_nan(top),
-            "signed": or_nan(torch.where(counts, matrix, 0).sum((-1, -2)) / divisor)}
+    if n:
+        top = torch.where(counts, absolute, -1).flatten(-2).amax(-1)
+    else:
+        top = matrix.new_full(matrix.shape[:-2], math.nan)
+    return {
+        "mean": or_nan(torch.where(counts, absolute, 0).sum((-1, -2)) / divisor),
+        "max": or_nan(top),
+        "signed": or_nan(torch.where(counts, matrix, 0).sum((-1, -2)) / divisor),
+    }

@@ -1,73 +1,75 @@
 """Many small networks trained at once, as stacked tensors.
 
-A population is a grid of S seeds × A arms of multilayer perceptrons of one architecture. Layer l of all of them is
-one tensor [S, A, out, in], so that a training step is a handful of batched products. The arms of a seed see the
-same mini-batch: their first layer, where nearly all of the arithmetic is, is one product per seed.
+A population is a grid of S seeds × A arms of multilayer perceptrons of one architecture. Layer l of
+all of them is one tensor [S, A, out, in], so that a training step is a handful of batched products.
+The arms of a seed see the same mini-batch: their first layer, where nearly all of the arithmetic
+is, is one product per seed.
 
-What makes it fast, as measured on two CPU cores (batch 64, 5 seeds × 13 arms): the backward pass is written by hand
-(autograd costs half again as much); for SGD a gradient's product is accumulated right into the weights; Adam is one
-fused update of a flat buffer that all parameters are views of; activations are [units, batch], so that no layer
-needs a transposed copy. For 784–16–10 two thirds of the time are then the first layer's two products, at the speed
-of large ones. In deep, narrow networks the number of operations counts, some 5 µs each whatever their size: what a
-step needs is kept, views included, and the biases of all layers are one block, with one gradient. Small products do
-not gain from threads: run single-threaded populations of a few seeds side by side.
+What makes it fast, as measured on two CPU cores (batch 64, 5 seeds × 13 arms): the backward pass is
+written by hand (autograd costs half again as much); for SGD a gradient's product is accumulated
+right into the weights; Adam is one fused update of a flat buffer that all parameters are views of;
+activations are [units, batch], so that no layer needs a transposed copy. For 784–16–10 two thirds
+of the time are then the first layer's two products, at the speed of large ones. In deep, narrow
+networks the number of operations counts, some 5 µs each whatever their size: what a step needs is
+kept, views included, and the biases of all layers are one block, with one gradient. Small products
+do not gain from threads: run single-threaded populations of a few seeds side by side.
 
-On a GPU the data are there as well, and where no technique acts the whole mini-batches replay one CUDA graph. This is
-written by PyTorch's rules and emulated in tests; it has not yet run on a GPU. Products are in full single precision
-there too: TF32 stays off, as is PyTorch's default.
+On a GPU the data are there as well, and where no technique acts the whole mini-batches replay one
+CUDA graph. This is written by PyTorch's rules and emulated in tests; it has not yet run on a GPU.
+Products are in full single precision there too: TF32 stays off, as is PyTorch's default.
 
-A network learns the same, up to rounding, whatever else is in its population: nothing couples members, and one
-that diverges fills only its own slices with non-finite numbers.
+A network learns the same, up to rounding, whatever else is in its population: nothing couples
+members, and one that diverges fills only its own slices with non-finite numbers.
 """
 
 import math
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from dndiv import streams
+from dndiv.checks import choose
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
     "leaky_relu": nn.LeakyReLU,  # slope 0.01
     "tanh": nn.Tanh,
 }
-# Each activation's gradient, in place of the gradient of its output, from the output itself.
-_BACKWARD_: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "relu": lambda grad, h: torch.ops.aten.threshold_backward.grad_input(grad, h, 0, grad_input=grad),
-    "leaky_relu": lambda grad, h: torch.ops.aten.leaky_relu_backward.grad_input(grad, h, 0.01, True, grad_input=grad),
-    "tanh": lambda grad, h: torch.ops.aten.tanh_backward.grad_input(grad, h, grad_input=grad),
-}
 _FORWARD_ = {"relu": torch.relu_, "leaky_relu": F.leaky_relu_, "tanh": torch.tanh_}
+# Each activation's gradient, in place of the gradient of its output, from the output itself.
+_aten = torch.ops.aten
+_BACKWARD_: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "relu": lambda g, h: _aten.threshold_backward.grad_input(g, h, 0, grad_input=g),
+    "leaky_relu": lambda g, h: _aten.leaky_relu_backward.grad_input(g, h, 0.01, True, grad_input=g),
+    "tanh": lambda g, h: _aten.tanh_backward.grad_input(g, h, grad_input=g),
+}
 WARM_UP = 3  # steps on a GPU before one is recorded, as PyTorch's notes on CUDA graphs have them
 EVALUATION_BLOCK = 1000  # inputs evaluated at once: large products that still fit the cache
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """SGD (with momentum) or Adam, with the update of ``torch.optim.SGD`` and ``torch.optim.Adam``."""
+    """Plain SGD or Adam, with the update of ``torch.optim.SGD`` and ``torch.optim.Adam``."""
 
     name: str  # "sgd" or "adam"
     lr: float
-    momentum: float = 0.0  # of SGD
     betas: tuple[float, float] = (0.9, 0.999)  # of Adam
     eps: float = 1e-8  # of Adam
 
     def __post_init__(self):
-        if self.name not in ("sgd", "adam"):
-            raise ValueError(f"unknown optimizer {self.name!r}; choose sgd or adam")
+        choose("optimizer", self.name, ("sgd", "adam"))
         if not 0 < self.lr < float("inf"):
             raise ValueError(f"the learning rate must be positive, not {self.lr}")
-        if not 0 <= self.momentum < 1 or (self.momentum and self.name == "adam"):
-            raise ValueError(f"momentum is SGD's, in [0, 1), not {self.momentum} with {self.name}")
 
 
 def network(sizes: Sequence[int], activation: str = "relu") -> nn.Sequential:
-    """A plain multilayer perceptron: Linear layers of the given sizes with the activation between them."""
-    if activation not in ACTIVATIONS:
-        raise ValueError(f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}")
+    """A plain multilayer perceptron: Linear layers of the given sizes, the activation between."""
+    choose("activation", activation, ACTIVATIONS)
     if len(sizes) < 2 or min(sizes) < 1:
         raise ValueError(f"a network needs two or more positive layer sizes, not {tuple(sizes)}")
     layers: list[nn.Module] = []
@@ -76,97 +78,123 @@ def network(sizes: Sequence[int], activation: str = "relu") -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-# A technique sees some arms of the population in the middle of a step and adds to their gradients, or acts after the update.
-# penalties(step) -> the penalties of this step (from 0), as their gradients, each with the arms that have it.
-# gradients(weights, hidden) -> (by weights, by hidden), the gradients of a network's penalty, each of the shape of what it is by,
-# weights[l] [S, arms, out, in] and hidden[l] [S, arms, units, batch], or None where there is none.
-# after_step(population): changes population.weights in place.
-Gradients = Callable[[list[Tensor], list[Tensor]], tuple[Sequence[Tensor | None], Sequence[Tensor | None]]]
-Penalties = Callable[[int], Sequence[tuple[slice, Gradients]]]
-AfterStep = Callable[["Population"], None]
+class Techniques(Protocol):
+    """What a population asks of techniques that act while it trains; see ``dosing.py``."""
+
+    def gradients(
+        self, step: int, weights: list[Tensor], hidden: list[Tensor]
+    ) -> Iterable[tuple[slice, Sequence[Tensor | None], Sequence[Tensor | None]]]:
+        """The penalties of a step, from 0: the arms of each, and its gradients.
+
+        They are by weights[l] [S, arms, out, in] and by hidden[l] [S, arms, units, batch], of the
+        penalty of each network; None where there is none.
+        """
+        ...
+
+    def after_step(self, trained: "Population") -> None:
+        """Changes ``trained.weights`` in place, after the update."""
+        ...
 
 
 class Population:
     """S × A networks that train together.
 
     Args:
-        networks: S lists (one per seed) of A networks (one per arm), as made by ``network``, of equal sizes.
-            Their weights are copied, and their dtype is the population's.
+        networks: S lists (one per seed) of A networks (one per arm), as made by ``network``, of
+            equal sizes. Their weights are copied, and their dtype is the population's.
         optimizer: of all of them.
         activation: the name of the activation that the networks have.
         device: where to train.
-        penalties, after_step: techniques, see above.
+        techniques: what acts on some arms in the course of a step, see ``Techniques``.
 
-    ``weights[l]`` is [S, A, out, in] and ``biases[l]`` [S, A, out], views of one flat buffer of parameters: first the
-    weights of all layers, then the biases of all layers.
+    ``weights[l]`` is [S, A, out, in] and ``biases[l]`` [S, A, out], views of one flat buffer of
+    parameters: first the weights of all layers, then the biases of all layers.
     """
 
-    def __init__(self, networks: Sequence[Sequence[nn.Sequential]], optimizer: Optimizer, activation: str = "relu",
-                 device: str | torch.device = "cpu", penalties: Penalties | None = None,
-                 after_step: AfterStep | None = None):
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"unknown activation {activation!r}; choose one of {', '.join(ACTIVATIONS)}")
+    def __init__(
+        self,
+        networks: Sequence[Sequence[nn.Sequential]],
+        optimizer: Optimizer,
+        activation: str = "relu",
+        device: str | torch.device = "cpu",
+        techniques: Techniques | None = None,
+    ):
+        choose("activation", activation, ACTIVATIONS)
         self.seeds, self.arms = len(networks), len(networks[0])
         layers = [[[m for m in net if isinstance(m, nn.Linear)] for net in row] for row in networks]
-        self.sizes = (layers[0][0][0].in_features, *(m.out_features for m in layers[0][0]))
+        self.sizes = _sizes(layers[0][0])
         for row in layers:
-            sizes = [(net[0].in_features, *(m.out_features for m in net)) for net in row]
-            if len(row) != self.arms or set(sizes) != {self.sizes}:
-                raise ValueError(f"all networks of a population have the same sizes, here {self.sizes}, "
-                                 f"and all seeds the same number of arms, here {self.arms}; got {sizes}")
-        self.optimizer, self.activation, self.device = optimizer, activation, torch.device(device)
-        self.penalties, self.after_step = penalties, after_step
+            found = [_sizes(net) for net in row]
+            if len(row) != self.arms or set(found) != {self.sizes}:
+                raise ValueError(
+                    f"all networks of a population have the same sizes, here {self.sizes}, and all "
+                    f"seeds the same number of arms, here {self.arms}; got {found}"
+                )
+        self.optimizer, self.activation = optimizer, activation
+        self.device, self.techniques = torch.device(device), techniques or None
         self.steps = 0
-        members = self.seeds * self.arms
-        self._flat = torch.zeros(members * sum(o * i + o for i, o in zip(self.sizes, self.sizes[1:])), device=device,
-                                 dtype=layers[0][0][0].weight.dtype)
+        self._parameters(layers)
+        self._operands()
+
+    def _parameters(self, layers: list[list[list[nn.Linear]]]) -> None:
+        """The flat buffers of parameters, gradients and moments, and their views."""
+        size = sum(o * i + o for i, o in zip(self.sizes, self.sizes[1:]))
+        self._flat = torch.zeros(
+            self.seeds * self.arms * size, device=self.device, dtype=layers[0][0][0].weight.dtype
+        )
         self.weights, self.biases = self._views(self._flat)
         for l, (w, b) in enumerate(zip(self.weights, self.biases)):
-            w.copy_(torch.stack([torch.stack([net[l].weight.detach() for net in row]) for row in layers]))
-            b.copy_(torch.stack([torch.stack([net[l].bias.detach() for net in row]) for row in layers]))
+            for s, row in enumerate(layers):
+                for a, net in enumerate(row):
+                    w[s, a].copy_(net[l].weight.detach())
+                    b[s, a].copy_(net[l].bias.detach())
         # plain SGD needs no gradient buffer: its products go right into the weights
-        self._direct = optimizer.name == "sgd" and not optimizer.momentum
+        self._direct = self.optimizer.name == "sgd"
         self._grad = self._flat if self._direct else torch.zeros_like(self._flat)
         self._grads = self._views(self._grad)
-        if not self._direct:
-            self._state = [torch.zeros_like(self._flat) for _ in range(2 if optimizer.name == "adam" else 1)]
-            self._step = torch.zeros((), dtype=torch.float32, device=device)
-        # what the products of a step take, made once
-        self._w, self._b, self._targets = ([self._rows(l, p) for l, p in enumerate(parts)]
-                                           for parts in (self.weights, self.biases, self._grads[0]))
+        self._state = [] if self._direct else [torch.zeros_like(self._flat) for _ in range(2)]
+        self._step = torch.zeros((), dtype=torch.float32, device=self.device)
+
+    def _operands(self) -> None:
+        """What the products of a step take, made once."""
+
+        def rows(parts):
+            return [self._rows(l, p) for l, p in enumerate(parts)]
+
+        self._w, self._b, self._targets = (
+            rows(self.weights),
+            rows(self.biases),
+            rows(self._grads[0]),
+        )
         self._turned = [w.transpose(1, 2) for w in self._w]
-        self._all_biases = self._grad[-members * sum(self.sizes[1:]):]
-        self._classes = torch.arange(self.sizes[-1], device=device).view(-1, 1)
-        self._kept: dict[int, tuple] = {}  # buffers of a step, by the size of the mini-batch
+        self._all_biases = self._grad[-self.seeds * self.arms * sum(self.sizes[1:]) :]
+        self._classes = torch.arange(self.sizes[-1], device=self.device).view(-1, 1)
+        self._kept: dict[int, _Workspace] = {}  # by the size of the mini-batch
 
     def _views(self, flat: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         layers = list(zip(self.sizes[1:], self.sizes))
-        shapes = [(self.seeds, self.arms, *shape) for shape in (*layers, *[(o,) for o, _ in layers])]
-        views = [part.view(shape) for part, shape in zip(flat.split([math.prod(s) for s in shapes]), shapes)]
-        return views[:len(layers)], views[len(layers):]
+        shapes = [(self.seeds, self.arms, *s) for s in (*layers, *[(o,) for o, _ in layers])]
+        parts = flat.split([math.prod(shape) for shape in shapes])
+        views = [part.view(shape) for part, shape in zip(parts, shapes)]
+        return views[: len(layers)], views[len(layers) :]
 
     def _rows(self, l: int, p: Tensor) -> Tensor:
-        """Layer l's weights [S, A, out, in] as its product takes them, [S, A·out, in] for the first layer and
-        [S·A, out, in] for the others; biases [S, A, out] likewise, with in = 1.
+        """Layer l's weights [S, A, out, in] as its product takes them, [S, A·out, in] for the first
+        layer and [S·A, out, in] for the others; biases [S, A, out] likewise, with in = 1.
         """
-        return p.view(self.seeds * (self.arms if l else 1), -1, p.shape[3] if p.dim() == 4 else 1)
+        inputs = p.shape[3] if p.dim() == 4 else 1
+        return p.view(self.seeds * (self.arms if l else 1), -1, inputs)
 
-    def _buffers(self, batch: int) -> tuple[Tensor, list[Tensor]]:
-        """Room for a number per unit and input, [units of all, batch], and its views by layer, [S·A, units, batch]."""
+    def buffers(self, batch: int) -> tuple[Tensor, list[Tensor]]:
+        """Room for a number per unit and input, [units of all, batch], and its views by layer,
+        [S·A, units, batch]."""
         units = [self.seeds * self.arms * size for size in self.sizes[1:]]
         whole = self._flat.new_empty(sum(units), batch)
         return whole, [p.view(self.seeds * self.arms, -1, batch) for p in whole.split(units)]
 
-    def _workspace(self, batch: int) -> tuple:
-        """What a step with mini-batches of this size writes to, and the views that its products take."""
-        (_, outputs), (all_deltas, deltas) = self._buffers(batch), self._buffers(batch)
-        first, last = deltas[0].view(self.seeds, -1, batch), deltas[-1].view(self.seeds, self.arms, -1, batch)
-        one_hot, ones = last.new_empty(last[:, :1].shape), last.new_ones(batch)
-        return outputs, [h.transpose(1, 2) for h in outputs], deltas, all_deltas, first, last, one_hot, ones
-
     def moments(self) -> list[tuple[list[Tensor], list[Tensor]]]:
-        """The optimizer's state in the form of (weights, biases), views; none for plain SGD."""
-        return [] if self._direct else [self._views(state) for state in self._state]
+        """Adam's two moments in the form of (weights, biases), views; none for SGD."""
+        return [self._views(state) for state in self._state]
 
     @property
     def parameters_per_network(self) -> int:
@@ -175,140 +203,172 @@ class Population:
     def member(self, seed: int, arm: int) -> nn.Sequential:
         """A copy of one network, as a plain module."""
         net = network(self.sizes, self.activation).to(self._flat.dtype)
+        linear = [m for m in net if isinstance(m, nn.Linear)]
         with torch.no_grad():
-            for layer, w, b in zip([m for m in net if isinstance(m, nn.Linear)], self.weights, self.biases):
+            for layer, w, b in zip(linear, self.weights, self.biases):
                 layer.weight.copy_(w[seed, arm])
                 layer.bias.copy_(b[seed, arm])
         return net
 
     def select(self, arms: Sequence[int]) -> "Population":
-        """A copy of some arms, to look at: without techniques, and with an optimizer that has done no step."""
-        return Population([[self.member(s, a) for a in arms] for s in range(self.seeds)], self.optimizer, self.activation, self.device)
+        """A copy of some arms, to look at: without techniques, its optimizer at the start."""
+        chosen = [[self.member(s, a) for a in arms] for s in range(self.seeds)]
+        return Population(chosen, self.optimizer, self.activation, self.device)
 
     @torch.no_grad()
     def forward(self, x: Tensor, out: list[Tensor] | None = None) -> list[Tensor]:
         """The outputs of all layers, hidden ones after the activation, each [S·A, units, batch].
 
-        x: [S, batch, inputs], one mini-batch per seed, or [1, batch, inputs], the same for all. out: tensors to leave
-        the outputs in.
+        x: [S, batch, inputs], one mini-batch per seed, or [1, batch, inputs], the same for all.
+        out: tensors to leave the outputs in.
         """
         rows, batch, inputs = x.shape
-        out = out or self._buffers(batch)[1]
+        out = out or self.buffers(batch)[1]
         # one product per seed, of all units of its arms; or one altogether
-        torch.baddbmm(self._b[0].view(rows, -1, 1), self._w[0].view(rows, -1, inputs), x.transpose(1, 2),
-                      out=out[0].view(rows, -1, batch))
+        w, b = self._w[0].view(rows, -1, inputs), self._b[0].view(rows, -1, 1)
+        torch.baddbmm(b, w, x.transpose(1, 2), out=out[0].view(rows, -1, batch))
         if len(out) > 1:
             self.onward(0, _FORWARD_[self.activation](out[0]), out[1:])
         return out
 
     @torch.no_grad()
     def onward(self, l: int, h: Tensor, out: list[Tensor] | None = None) -> list[Tensor]:
-        """The outputs of the layers after l, from the activations h of layer l, [S·A, units, batch]."""
-        out = out or self._buffers(h.shape[2])[1][l + 1:]
-        for k, (w, b) in enumerate(zip(self._w[l + 1:], self._b[l + 1:])):
+        """The outputs of the layers after l, from its activations h, [S·A, units, batch]."""
+        out = out or self.buffers(h.shape[2])[1][l + 1 :]
+        for k, (w, b) in enumerate(zip(self._w[l + 1 :], self._b[l + 1 :])):
             torch.baddbmm(b, w, h if k == 0 else _FORWARD_[self.activation](out[k - 1]), out=out[k])
         return out
 
     @torch.no_grad()
     def activations(self, x: Tensor, arms: slice) -> list[Tensor]:
-        """The activations of the hidden layers of some arms, each [S, arms, units, inputs], on x [inputs, pixels]."""
+        """The activations of the hidden layers of some arms on x [inputs, pixels], each
+        [S, arms, units, inputs]."""
         found = [x.T]
         for w, b in zip(self.weights[:-1], self.biases):
-            found.append(_FORWARD_[self.activation](w[:, arms] @ found[-1] + b[:, arms].unsqueeze(-1)))
+            pre = w[:, arms] @ found[-1] + b[:, arms].unsqueeze(-1)
+            found.append(_FORWARD_[self.activation](pre))
         return found[1:]
 
     @torch.no_grad()
     def step(self, x: Tensor, y: Tensor) -> None:
-        """One update by the mean cross-entropy. x: [S, batch, inputs]; y: [S, batch], classes."""
-        S, batch = self.seeds, x.shape[1]
+        """One update by the mean cross-entropy. x: [S, batch, inputs]; y: [S, batch], classes.
+
+        Of each network, with h₀ = x and the activation f (not after the last layer):
+
+            forward    z_l = W_l h_{l−1} + b_l,   h_l = f(z_l)
+            backward   δ_L = softmax(z_L) − one-hot(y),   δ_{l−1} = f′(z_{l−1}) ⊙ W_lᵀ δ_l
+            gradients  ∂W_l = δ_l h_{l−1}ᵀ / batch,   ∂b_l = Σ δ_l / batch
+
+        and the gradients of penalties, by hidden activations and by weights, are added where those
+        of the cross-entropy arise. A gradient is kept for Adam, or applied right away for SGD.
+        """
+        batch = x.shape[1]
         if batch not in self._kept:
-            self._kept[batch] = self._workspace(batch)
-        outputs, turned, deltas, all_deltas, first, last, one_hot, ones = self._kept[batch]
-        *hidden, logits = self.forward(x, outputs)
-        extras = self._penalty_gradients(hidden)
-        # deltas: the gradients of the sum of the cross-entropies, for the last layer softmax − one-hot
-        torch.softmax(logits, 1, out=deltas[-1])
-        last -= torch.eq(y.view(S, 1, 1, batch), self._classes, out=one_hot)  # as numbers, not bool
-        # a gradient is kept, or applied right away
+            self._kept[batch] = _Workspace(self, batch)
+        kept = self._kept[batch]
+        *hidden, logits = self.forward(x, kept.outputs)
+        penalties = self._penalties(hidden)
+
+        torch.softmax(logits, 1, out=kept.deltas[-1])
+        torch.eq(y.view(self.seeds, 1, 1, batch), self._classes, out=kept.one_hot)  # as numbers
+        kept.last_delta -= kept.one_hot
         beta, alpha = (1, -self.optimizer.lr / batch) if self._direct else (0, 1 / batch)
-        for l in reversed(range(1, len(deltas))):
-            upstream = torch.bmm(self._turned[l], deltas[l], out=deltas[l - 1])  # before the weights change
-            self._targets[l].baddbmm_(deltas[l], turned[l - 1], beta=beta, alpha=alpha)
-            for arms, _, extra in extras:
-                if extra[l - 1] is not None:
-                    upstream.view(S, self.arms, -1, batch)[:, arms].add_(extra[l - 1], alpha=batch)
-            _BACKWARD_[self.activation](upstream, hidden[l - 1])
-        self._targets[0].baddbmm_(first, x, beta=beta, alpha=alpha)
-        self._all_biases.addmv_(all_deltas, ones, beta=beta, alpha=alpha)  # all biases at once
-        for arms, extra, _ in extras:
-            for target, g in zip(self._grads[0], extra):
-                if g is not None:
-                    target[:, arms].add_(g, alpha=alpha * batch)
+        for l in reversed(range(1, len(kept.deltas))):
+            delta, h = kept.deltas[l], kept.turned[l - 1]
+            below = torch.bmm(self._turned[l], delta, out=kept.deltas[l - 1])  # by the old weights
+            self._targets[l].baddbmm_(delta, h, beta=beta, alpha=alpha)
+            for arms, _, by_hidden in penalties:
+                if by_hidden[l - 1] is not None:
+                    kept.by_arm(below)[:, arms].add_(by_hidden[l - 1], alpha=batch)
+            _BACKWARD_[self.activation](below, hidden[l - 1])
+        self._targets[0].baddbmm_(kept.first_delta, x, beta=beta, alpha=alpha)
+        self._all_biases.addmv_(kept.all_deltas, kept.ones, beta=beta, alpha=alpha)
+        for arms, by_weights, _ in penalties:
+            for target, gradient in zip(self._grads[0], by_weights):
+                if gradient is not None:
+                    target[:, arms].add_(gradient, alpha=alpha * batch)
+
         if not self._direct:
-            self._update()
+            self._adam()
         self.steps += 1
-        if self.after_step is not None:
-            self.after_step(self)
+        if self.techniques is not None:
+            self.techniques.after_step(self)
 
-    def _penalty_gradients(self, hidden: list[Tensor]) -> list[tuple[slice, Sequence, Sequence]]:
-        """Per penalty of this step: its arms, and its gradients by their weights and by their hidden activations."""
-        return [(arms, *gradients([w[:, arms] for w in self.weights],
-                                  [h.view(self.seeds, self.arms, *h.shape[1:])[:, arms] for h in hidden]))
-                for arms, gradients in (self.penalties(self.steps) if self.penalties else ())]
+    def _penalties(self, hidden: list[Tensor]) -> list:
+        """Per penalty of this step: its arms, and its gradients by weights and by hidden."""
+        if self.techniques is None:
+            return []
+        by_arm = [h.view(self.seeds, self.arms, *h.shape[1:]) for h in hidden]
+        return list(self.techniques.gradients(self.steps, self.weights, by_arm))
 
-    def _update(self) -> None:
-        o = self.optimizer
-        if o.name == "adam":
-            self._step += 1
-            torch._fused_adam_([self._flat], [self._grad], [self._state[0]], [self._state[1]], [], [self._step],
-                               lr=o.lr, beta1=o.betas[0], beta2=o.betas[1], weight_decay=0.0, eps=o.eps,
-                               amsgrad=False, maximize=False)
-        else:
-            update = self._grad
-            if o.momentum:
-                update = self._state[0].mul_(o.momentum).add_(self._grad)
-            self._flat.sub_(update, alpha=o.lr)
+    def _adam(self) -> None:
+        o, (mean, square) = self.optimizer, self._state
+        self._step += 1
+        torch._fused_adam_(
+            *([self._flat], [self._grad], [mean], [square], [], [self._step]),
+            lr=o.lr, beta1=o.betas[0], beta2=o.betas[1], weight_decay=0.0, eps=o.eps,
+            amsgrad=False, maximize=False,
+        )  # fmt: skip
 
     @torch.no_grad()
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """(accuracy, mean cross-entropy), each float64 [S, A], of x [inputs, pixels] and y [inputs].
+        """(accuracy, mean cross-entropy), each float64 [S, A], of x [inputs, pixels] and y
+        [inputs].
 
-        An input with non-finite outputs counts as wrong, so a network that has diverged is right nowhere; its
-        cross-entropy is not finite.
+        An input with non-finite outputs counts as wrong, so a network that has diverged is right
+        nowhere; its cross-entropy is not finite.
         """
         right = torch.zeros(self.seeds * self.arms, dtype=torch.float64, device=self.device)
         loss = torch.zeros_like(right)
         for block, truth in zip(x.split(EVALUATION_BLOCK), y.split(EVALUATION_BLOCK)):
             logits = self.forward(block.unsqueeze(0))[-1]  # [S·A, classes, block]
             right += correct(logits, truth).sum(1)
-            loss += F.cross_entropy(logits, truth.expand(len(logits), -1), reduction="none").sum(1, dtype=torch.float64)
+            each = F.cross_entropy(logits, truth.expand(len(logits), -1), reduction="none")
+            loss += each.sum(1, dtype=torch.float64)
         shape = (self.seeds, self.arms)
         return (right / len(x)).view(shape), (loss / len(x)).view(shape)
 
 
-def correct(logits: Tensor, y: Tensor) -> Tensor:
-    """Which inputs are classified rightly, [networks, inputs], of logits [networks, classes, inputs] and y [inputs].
+class _Workspace:
+    """What a step with mini-batches of one size writes to, and the views its products take.
 
-    One with non-finite logits is not.
+    outputs: of every layer, [S·A, units, batch], and turned, the same as [S·A, batch, units].
+    deltas: the gradients of the sum of the cross-entropies by every layer's outputs before the
+    activation, [S·A, units, batch]; all_deltas, the same as one, [units of all, batch];
+    first_delta as [S, A·units, batch] and last_delta as [S, A, classes, batch].
     """
-    return (logits.max(1).indices == y) & logits.sum(1).isfinite()  # max is 5 times as fast as argmax here
+
+    def __init__(self, population: Population, batch: int):
+        S, A = population.seeds, population.arms
+        self.outputs = population.buffers(batch)[1]
+        self.turned = [h.transpose(1, 2) for h in self.outputs]
+        self.all_deltas, self.deltas = population.buffers(batch)
+        self.by_arm = lambda values: values.view(S, A, -1, batch)
+        self.first_delta = self.deltas[0].view(S, -1, batch)
+        self.last_delta = self.by_arm(self.deltas[-1])
+        self.one_hot = self.last_delta.new_empty(S, 1, population.sizes[-1], batch)
+        self.ones = self.last_delta.new_ones(batch)
 
 
+def _sizes(linear: Sequence[nn.Linear]) -> tuple[int, ...]:
+    return (linear[0].in_features, *(m.out_features for m in linear))
+
+
+def correct(logits: Tensor, y: Tensor) -> Tensor:
+    """Which inputs are classified rightly, [networks, inputs]: one with non-finite logits is not.
+
+    logits: [networks, classes, inputs]; y: [inputs].
+    """
+    # max is 5 times as fast as argmax here
+    return (logits.max(1).indices == y) & logits.sum(1).isfinite()
+
+
+# ------------------------------------------------------------------------------------- training
 def orders(seeds: Sequence[int], samples: int) -> Iterator[Tensor]:
-    """Per epoch, the order in which each seed sees the samples, [S, samples]: fixed by the seed, on the CPU."""
-    generators = [torch.Generator().manual_seed(_stream(seed, "order")) for seed in seeds]
+    """Per epoch, the order in which each seed sees the samples, [S, samples], on the CPU."""
+    generators = [streams.generator("order", seed) for seed in seeds]
     while True:
         yield torch.stack([torch.randperm(samples, generator=g) for g in generators])
-
-
-def draw_generator(seed: int) -> torch.Generator:
-    """The generator of a seed's base random draw."""
-    return torch.Generator().manual_seed(_stream(seed, "draw"))
-
-
-def _stream(seed: int, purpose: str) -> int:
-    """Seeds of independent streams: the same seed for weights and order would tie the two together."""
-    return 2 * seed + ("draw", "order").index(purpose)
 
 
 def steps_per_epoch(samples: int, batch: int) -> int:
@@ -316,12 +376,20 @@ def steps_per_epoch(samples: int, batch: int) -> int:
     return -(-samples // batch)
 
 
-def train(population: Population, x: Tensor, y: Tensor, seeds: Sequence[int], batch: int, epochs: int,
-          pauses: Collection[int] = ()) -> Iterator[int]:
-    """Train for some epochs; yields the number of steps done, for the caller to measure: 0 (before training), the
-    ``pauses``, and the end of each epoch.
+def train(
+    population: Population,
+    x: Tensor,
+    y: Tensor,
+    seeds: Sequence[int],
+    batch: int,
+    epochs: int,
+    pauses: Collection[int] = (),
+) -> Iterator[int]:
+    """Train for some epochs, and yield the number of steps done, for the caller to measure: 0
+    (before training), the ``pauses``, and the end of each epoch.
 
-    x: [samples, inputs]; y: [samples]. Each seed goes through all samples once per epoch in its own order.
+    x: [samples, inputs]; y: [samples]. Each seed goes through all samples once per epoch in its own
+    order.
     """
     if len(seeds) != population.seeds:
         raise ValueError(f"the population has {population.seeds} seeds, not {len(seeds)}")
@@ -329,7 +397,7 @@ def train(population: Population, x: Tensor, y: Tensor, seeds: Sequence[int], ba
     buffer = x.new_empty(S * batch, x.shape[1])
 
     def advance(index: Tensor, labels: Tensor) -> None:
-        gathered = torch.index_select(x, 0, index.reshape(-1), out=buffer[:index.numel()])
+        gathered = torch.index_select(x, 0, index.reshape(-1), out=buffer[: index.numel()])
         population.step(gathered.view(S, -1, x.shape[1]), labels)
 
     if _recordable(population):
@@ -339,22 +407,28 @@ def train(population: Population, x: Tensor, y: Tensor, seeds: Sequence[int], ba
         order = order.to(x.device)
         labels = y[order]
         for start in range(0, samples, batch):
-            advance(order[:, start:start + batch], labels[:, start:start + batch])
+            advance(order[:, start : start + batch], labels[:, start : start + batch])
             done += 1
             if done in pauses and start + batch < samples:
                 yield done
         yield done
 
 
+# --------------------------------------------------------------------------------- CUDA graphs
 def _recordable(population: Population) -> bool:
-    """On a GPU, but for techniques, which ask the CPU as they go, and threads, which must not record side by side."""
-    return population.device.type == "cuda" and population.penalties is None and population.after_step is None \
-        and threading.current_thread() is threading.main_thread()
+    """On a GPU, but for techniques, which ask the CPU as they go, and threads, which must not
+    record side by side."""
+    main = threading.current_thread() is threading.main_thread()
+    return population.device.type == "cuda" and population.techniques is None and main
 
 
-def _replaying(advance: Callable[[Tensor, Tensor], None], population: Population, shape: tuple[int, int]) -> Callable:
-    """``advance``, whose whole mini-batches replay a CUDA graph: to launch small kernels takes longer than they do."""
-    index, labels = torch.zeros(2, *shape, dtype=torch.long, device=population.device)  # what the graph reads
+def _replaying(
+    advance: Callable[[Tensor, Tensor], None], population: Population, shape: tuple[int, int]
+) -> Callable:
+    """``advance``, whose whole mini-batches replay a CUDA graph: to launch small kernels takes
+    longer than they do."""
+    # what the graph reads
+    index, labels = torch.zeros(2, *shape, dtype=torch.long, device=population.device)
     graph, done = _Graph(population.device), 0
 
     def advance_or_replay(*given: Tensor) -> None:
@@ -372,13 +446,15 @@ def _replaying(advance: Callable[[Tensor, Tensor], None], population: Population
         if done == WARM_UP + 1:
             graph.record(lambda: advance(index, labels))
         graph.replay()
-        population.steps = steps + 1  # to record counts a step and does nothing, to replay does one and counts nothing
+        # to record counts a step and does nothing, to replay does one and counts nothing
+        population.steps = steps + 1
 
     return advance_or_replay
 
 
 class _Graph:
-    """Work on a GPU that is recorded once, and replayed. Libraries set themselves up in steps before it, on the same stream."""
+    """Work on a GPU that is recorded once, and replayed. Libraries set themselves up in steps
+    before it, on the same stream."""
 
     def __init__(self, device: torch.device):
         self.graph, self.stream = torch.cuda.CUDAGraph(), torch.cuda.Stream(device)
@@ -391,7 +467,8 @@ class _Graph:
         current.wait_stream(self.stream)
 
     def record(self, work: Callable[[], None]) -> None:
-        with torch.cuda.device(self.stream.device), torch.cuda.graph(self.graph, stream=self.stream):
+        graph = torch.cuda.graph(self.graph, stream=self.stream)
+        with torch.cuda.device(self.stream.device), graph:
             work()
 
     def replay(self) -> None:

@@ -1,229 +1,446 @@
-"""Pictures of techniques that reinforce diversity: what they do to it, to early accuracy, and to plateaus.
+r"""Techniques that reinforce the diversity of hidden neurons during training: formulas and records.
 
-As in ``figures``, each is a function of tables alone.
+The formulas are functions of stacked tensors, weights [..., units, fan-in] and activations [...,
+units, samples], whose leading dimensions are networks: what acts on your model
+(``reinforcement.py``) is what acts on the populations of the experiments (``dosing.py``).
+
+A technique is one record in ``TECHNIQUES``: a *penalty*, which is added to the loss, or a *change*
+of the weights after the optimizer's step; what it looks at; and how often it acts. How strongly it
+acts is a ``Dose``: a coefficient *c* and its schedule.
 """
 
 import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
-import matplotlib.pyplot as plt
-import numpy as np
-import pandas as pd
-import seaborn as sns
-from matplotlib.colors import CenteredNorm, LogNorm
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
+import torch
+from torch import Tensor
 
-from dndiv import figures, stats
-from dndiv.table import OPTIMIZERS, TITLES, technique
+from dndiv.checks import choose
 
-LABELS = {"negative_correlation": "negative correlation", "weight_cosine": "weight cosine",
-          "activation_decorrelation": "DeCov (activations)", "log_volume": "log-volume",
-          "orthogonal_step": "orthogonal step", "reinitialize": "reinitialize"}
-COLORS = dict(zip(("", *LABELS), ["black", *sns.color_palette("colorblind", len(LABELS))]))
-START_LABELS = {"default": "no technique", "decorrelated": "start: decorrelated", "simplex": "start: simplex", "alive": "start: alive"}
+SCHEDULES = ("constant", "annealed", "dynamic")
+RIDGE = 1e-4  # added to Gram matrices before their determinant is taken, which bounds its gradient
+
+# The coefficients of some layers, [..., layers or 1], from a function that computes their
+# redundancies, [..., layers], which only a dynamic schedule calls.
+Strength = Callable[[Callable[[], Tensor]], Tensor]
 
 
-def label(arm: str) -> str:
-    return LABELS.get(technique(arm)) or START_LABELS[arm]
+# --------------------------------------------------------------------------------- the penalties
+def negative_correlation(activations: Tensor, outgoing: Tensor) -> Tensor:
+    r"""Negative correlation learning (Liu & Yao 1999; Brown 2004), units as ensemble members.
 
+    With :math:`f_i = H v_i h_i + b`, the mean over units, summed over outputs and averaged over
+    samples, of :math:`p_i = (f_i - \bar f) \sum_{j \ne i} (f_j - \bar f) = -(f_i - \bar f)^2`,
+    which is :math:`\|\sum_j v_j h_j\|^2 - H \sum_i \|v_i\|^2 h_i^2`: minus the ambiguity, so never
+    positive. It has no lower bound, and with a loss that grows more slowly than squared error only
+    a small or annealed coefficient is safe.
 
-def overview(panels: dict[str, pd.DataFrame], columns: list[tuple]) -> Figure:
-    """All techniques in one picture: heat maps of relative changes, a row per technique, a column per cell.
-
-    panels: title (its last word says which colour is good: "(red: …)") to columns of cell, treated, estimate, low, high. A dot
-    marks an interval that excludes zero.
+    activations: [..., units, samples]; outgoing: [..., outputs, units], the weights of the next
+    layer. Returns [...].
     """
-    names = list(LABELS)
-    figure, axes = plt.subplots(len(panels), 1, figsize=(13, 2.9 * len(panels)), sharex=True, squeeze=False)
-    for ax, (title, found) in zip(axes[:, 0], panels.items()):
-        found = found.assign(technique=found.treated.map(technique))
-        grid, text = np.full((len(names), len(columns)), np.nan), np.full((len(names), len(columns)), "", object)
-        for row in found.itertuples():
-            k = names.index(row.technique), columns.index((row.data, row.setting, row.optimizer))
-            grid[k] = 100 * row.estimate
-            text[k] = f"{100 * row.estimate:+.1f}" + (" •" if row.low > 0 or row.high < 0 else "")
-        half = min(float(np.nanmax(np.abs(grid))), 30.0)
-        sns.heatmap(grid, annot=text, fmt="", cmap="RdBu_r", vmin=-half, vmax=half, ax=ax, annot_kws={"fontsize": "small"},
-                    cbar_kws={"label": "change, %"}, linewidths=0.5)
-        ax.set_yticklabels([LABELS[n] for n in names], rotation=0)
-        ax.set_title(title)
-    axes[-1, 0].set_xlabel("•: the 95 % interval excludes zero")
-    axes[-1, 0].set_xticklabels(["{}\n{}\n{}".format(TITLES[n].replace("-", "-\n"), s, OPTIMIZERS[o]) for n, s, o in columns],
-                                rotation=0, fontsize="small")
-    return figure
+    sums = outgoing @ activations  # [..., outputs, samples]
+    squares = outgoing.square().sum(-2).unsqueeze(-2) @ activations.square()  # [..., 1, samples]
+    return sums.square().sum(-2).mean(-1) - activations.shape[-2] * squares.mean((-2, -1))
 
 
-def trajectories(values: pd.DataFrame, text: str, percent: bool = False) -> Figure:
-    """A measure by epoch, the mean over seeds, a line per technique; a panel per setting and cell.
+def weight_cosine(weights: Tensor) -> Tensor:
+    """The mean squared cosine of the pairs of rows; zero rows are orthogonal to all.
 
-    values: columns data, setting, optimizer, arm, seed, epoch, value.
+    weights: [..., units, fan-in]. Returns [...].
     """
-    lines, settings = figures.cells(values), list(dict.fromkeys(values.setting))
-    size = max(4 * len(settings), 8), 2.5 * len(lines) + 0.8
-    figure, axes = plt.subplots(len(lines), len(settings), figsize=size, sharex=True, squeeze=False)
-    for axline, (name, optimizer) in zip(axes, lines):
-        for ax, setting in zip(axline, settings):
-            part = values[(values["data"] == name) & (values.optimizer == optimizer) & (values.setting == setting)]
-            for arm, group in part.groupby("arm", sort=False):
-                by = group.groupby("epoch").value.mean() * (100 if percent else 1)
-                none = arm == "default"
-                ax.plot(by.index, by, color=COLORS[technique(arm)], lw=2.6 if none else 1.4, zorder=1 if none else 2,
-                        alpha=0.55 if none else 1, label=label(arm))
-            ax.set_title(f"{figures.cell_title(name, optimizer)}: {figures.setting_title(setting)}", fontsize="small")
-        axline[0].set_ylabel(text)
-    for ax in axes[-1]:
-        ax.set_xlabel("epoch")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels) if len(settings) > 2 else 4, frameon=False,
-                  fontsize="small", title=f"means of {figures.seeds_text(values)}")
-    return figure
+    n = weights.shape[-2]
+    return _off_diagonal(_cosines(weights).square()) / max(n * (n - 1), 1)
 
 
-def dose_response(candidates: pd.DataFrame, title: str) -> Figure:
-    """Accuracy against none by coefficient, on held-out images: a panel per technique, a line per setting and optimizer.
+def activation_decorrelation(activations: Tensor) -> Tensor:
+    r"""DeCov (Cogswell et al. 2016), :math:`\frac12 (\|C\|_F^2 - \|\mathrm{diag}\, C\|^2)`.
 
-    candidates: as ``stats.candidates`` gives, of settings of images.
+    C is the covariance over the batch. activations: [..., units, samples]. Returns [...].
     """
-    names = [n for n in LABELS if n in set(candidates.technique)]
-    settings = list(candidates[["setting", "optimizer"]].drop_duplicates().itertuples(index=False, name=None))
-    colors = dict(zip(dict.fromkeys(s for s, _ in settings), sns.color_palette("colorblind")))
-    figure, axes = plt.subplots(2, len(names), figsize=(2.7 * len(names), 5.6), sharex="col", sharey=True, squeeze=False)
-    for line, schedule in zip(axes, ("constant", "dynamic")):
-        for ax, name in zip(line, names):
-            for setting, optimizer in settings:
-                part = candidates[(candidates.technique == name) & (candidates.schedule == schedule)
-                                  & (candidates.setting == setting) & (candidates.optimizer == optimizer)].sort_values("coefficient")
-                ax.plot(part.coefficient, 100 * (part.ratio - 1), "-" if optimizer == "adam" else "--", marker="o", ms=3.5,
-                        mfc=colors[setting] if optimizer == "adam" else "white", color=colors[setting],
-                        label=f"{setting}, {OPTIMIZERS[optimizer]}")
-            ax.axhline(0, color="black", lw=1)
-            ax.set(xscale="log")
-            ax.set_yscale("symlog", linthresh=5)
-            ax.yaxis.set_major_locator(FixedLocator([-100, -50, -20, -5, 0, 5, 20, 50, 100]))
-            ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:+.0f} %" if v else "0"))
-            ax.yaxis.set_minor_locator(NullLocator())
-            if schedule == "constant":
-                ax.set_title(LABELS[name], fontsize="small")
-            else:
-                ax.set_xlabel("coefficient")
-        line[0].set_ylabel(f"{schedule}:\nchange of accuracy, 1st epoch")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False, fontsize="small", title=title)
-    return figure
+    return _off_diagonal(_covariance(activations).square()) / 2
 
 
-def variants(grid: pd.DataFrame, title: str) -> Figure:
-    """An annotated heat map: techniques by schedules and starts, in per cent."""
-    figure, ax = plt.subplots(figsize=(1.9 * grid.shape[1] + 2.5, 0.45 * len(grid) + 1.5))
-    sns.heatmap(100 * grid, annot=True, fmt="+.1f", cmap="RdBu_r", norm=CenteredNorm(), ax=ax, linewidths=0.5,
-                cbar_kws={"label": "change of early accuracy, %"})
-    ax.set_yticklabels([LABELS[n] for n in grid.index], rotation=0)
-    ax.set_xticklabels(grid.columns, rotation=0, fontsize="small")
-    ax.set(xlabel="", ylabel="")
-    ax.set_title(title, fontsize="medium")
-    return figure
+def negative_log_volume(weights: Tensor) -> Tensor:
+    r"""−log det of the Gram matrix of the unit rows: 0 where they are orthogonal, or else larger.
 
-
-# -------------------------------------------------------------------------------------------------- 04_local_minima
-def problem_title(name: str, setting: str) -> str:
-    return f"{TITLES[name]}: {figures.setting_title(setting)}"
-
-
-def plateaus(losses: pd.DataFrame, times: pd.DataFrame) -> Figure:
-    """The loss of every network without a technique, coloured by when it escapes; grey where it does not.
-
-    losses: the measure ``loss`` of the table "escape"; times: as ``stats.escape_times`` gives, of the arm default.
+    :math:`-\log\det\,(G + \epsilon I)/(1 + \epsilon)` with the small ridge ``RIDGE``, so that
+    duplicate and zero rows have a finite value and gradient. Where units > fan-in *d*, whose rows
+    must depend, G is the d×d matrix :math:`\frac{d}{n} U^T U` of the unit rows U, and a tight frame
+    has the value 0. weights: [..., units, fan-in]. Returns [...].
     """
-    problems = list(losses[["data", "setting"]].drop_duplicates().itertuples(index=False, name=None))
-    figure, axes = plt.subplots(1, len(problems), figsize=(4.4 * len(problems), 3.6), squeeze=False)
-    for ax, (name, setting) in zip(axes[0], problems):
-        part = losses[(losses["data"] == name) & (losses.setting == setting)]
-        when = times.xs((name, setting), level=("data", "setting")).droplevel("optimizer")
-        escaped = when[when.escaped].time
-        norm = LogNorm(max(escaped.min(), escaped.max() / 100), escaped.max()) if len(escaped) and escaped.max() > 0 else None
-        for seed, group in part.groupby("seed"):
-            row = when.loc[seed]
-            color = plt.get_cmap("viridis")(norm(max(row.time, norm.vmin))) if row.escaped and norm else "grey"
-            ax.plot(group.epoch, group.value, color=color, lw=0.7, alpha=0.8, zorder=2 if row.escaped else 3)
-        unit = "epoch" if name not in stats.TARGETS else "step (full batch)"
-        ax.set(xlabel=unit, ylabel="cross-entropy", ylim=(0, None))
-        ax.set_title(f"{problem_title(name, setting)}\n{len(escaped)} of {len(when)} networks escape (grey: the others)",
-                     fontsize="small")
-        if norm:
-            plain = FuncFormatter(lambda v, _: f"{v:g}")
-            bar = figure.colorbar(plt.cm.ScalarMappable(norm, "viridis"), ax=ax, shrink=0.8, format=plain)
-            close = norm.vmax < 3 * norm.vmin  # no decade has more than a tick or two then
-            bar.ax.yaxis.set_minor_formatter(plain if close else NullFormatter())
-            if not close:
-                bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            bar.ax.set_title(f"escapes\nat {unit.split()[0]}", fontsize="x-small")
-    return figure
+    n, d = weights.shape[-2:]
+    if n <= d:
+        gram = _cosines(weights)
+    else:
+        norms = torch.linalg.vector_norm(weights, dim=-1, keepdim=True)
+        unit = weights / norms.where(norms > 0, 1)
+        gram = unit.mT @ unit * (d / n)
+    eye = torch.eye(min(n, d), dtype=gram.dtype, device=gram.device)
+    return -torch.linalg.slogdet((gram + RIDGE * eye) / (1 + RIDGE)).logabsdet
 
 
-def anatomy(units: pd.DataFrame) -> Figure:
-    """What a plateau is made of: dead and coinciding units per layer, of networks that have escaped and have not, by epoch.
+def _cosines(weights: Tensor) -> Tensor:
+    products = weights @ weights.mT
+    return products / _scale(products)
 
-    units: of one problem; columns data, setting, layer, epoch, measure (dead, duplicates), escaped (then), value.
+
+def _scale(products: Tensor) -> Tensor:
+    """Products of the norms of the rows whose products these are; the norm of a zero row is 1."""
+    squares = products.diagonal(dim1=-2, dim2=-1)
+    norms = squares.where(squares > 0, 1).sqrt()
+    return norms.unsqueeze(-1) * norms.unsqueeze(-2)
+
+
+def _covariance(activations: Tensor) -> Tensor:
+    centred = activations - activations.mean(-1, keepdim=True)
+    return centred @ centred.mT / activations.shape[-1]
+
+
+def _off_diagonal(matrix: Tensor) -> Tensor:
+    """The sum of the entries off the diagonal, [...]."""
+    return matrix.sum((-2, -1)) - matrix.diagonal(dim1=-2, dim2=-1).sum(-1)
+
+
+def _mean_of_pairs(matrix: Tensor) -> Tensor:
+    n = matrix.shape[-1]
+    return _off_diagonal(matrix.abs()).clamp_min(0) / max(n * (n - 1), 1)
+
+
+def _mean_correlation(covariance: Tensor) -> Tensor:
+    variance = covariance.diagonal(dim1=-2, dim2=-1)
+    varies = variance > 1e-12 * variance.amax(-1, keepdim=True)
+    scale = variance.where(varies, 1).sqrt()
+    both = varies.unsqueeze(-1) & varies.unsqueeze(-2)
+    scaled = covariance / (scale.unsqueeze(-1) * scale.unsqueeze(-2))
+    return _mean_of_pairs(torch.where(both, scaled, 1))
+
+
+@torch.no_grad()
+def weight_redundancy(weights: Tensor) -> Tensor:
+    """How redundant the units of a layer are, from 0 to 1: the mean \\|cosine\\| of their rows.
+
+    weights: [..., units, fan-in]. Returns [...].
     """
-    layers, measures = sorted(units.layer.unique(), key=int), {"dead": "dead units, %", "duplicates": "units with a near-duplicate, %"}
-    figure, axes = plt.subplots(len(measures), len(layers), figsize=(2.7 * len(layers), 5), sharex=True, sharey="row", squeeze=False)
-    for line, (measure, text) in zip(axes, measures.items()):
-        for ax, layer in zip(line, layers):
-            for escaped, color, name in ((False, "firebrick", "on the plateau"), (True, "seagreen", "escaped")):
-                by = 100 * units[(units.measure == measure) & (units.layer == layer) & (units.escaped == escaped)].groupby("epoch").value.mean()
-                ax.plot(by.index, by, color=color, label=name)
-            ax.set_title(f"hidden layer {layer}", fontsize="small")
-        line[0].set_ylabel(text)
-    for ax in axes[-1]:
-        ax.set_xlabel("epoch")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False,
-                  title=f"{problem_title(units['data'].iloc[0], units.setting.iloc[0])}; without a technique, "
-                        f"means over the networks that are there at that time ({figures.seeds_text(units)})")
-    return figure
+    return _mean_of_pairs(_cosines(weights))
 
 
-def survival(times: pd.DataFrame, arms: list[str]) -> Figure:
-    """The share of networks still on their plateau (Kaplan–Meier), a line per arm, a panel per problem."""
-    problems = list(dict.fromkeys(zip(times.index.get_level_values("data"), times.index.get_level_values("setting"))))
-    figure, axes = plt.subplots(1, len(problems), figsize=(4.2 * len(problems), 4), sharey=True, squeeze=False)
-    starts = dict(zip(("decorrelated", "simplex", "alive"), ("-.", "--", ":")))
-    for ax, (name, setting) in zip(axes[0], problems):
-        here = times.xs((name, setting), level=("data", "setting")).droplevel("optimizer")
-        for arm in arms:
-            group = here.xs(arm, level="arm")
-            x, y = stats.survival(group.time, group.escaped)
-            plain = arm == "default"
-            ax.step(np.append(x, here.time.max()), 100 * np.append(y, y[-1]), where="post", color=COLORS[technique(arm)] if arm not in starts else "grey",
-                    ls=starts.get(arm, "-"), lw=2.6 if plain else 1.4, alpha=0.55 if plain else 1, label=label(arm))
-        ax.set(xlabel="epoch" if name not in stats.TARGETS else "step (full batch)", ylim=(0, 101))
-        ax.set_title(f"{problem_title(name, setting)}\nn = {len(group)} seeds", fontsize="small")
-    axes[0][0].set_ylabel("networks still on the plateau, %")
-    handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=5, frameon=False, fontsize="small")
-    return figure
+@torch.no_grad()
+def activation_redundancy(activations: Tensor) -> Tensor:
+    """The same by activations: the mean \\|correlation\\|, a constant unit being wholly redundant.
 
-
-def escape_forest(found: pd.DataFrame, arms: list[str]) -> Figure:
-    """How much less time each arm needs to escape, with intervals: a row per arm, a panel per problem.
-
-    found: as ``stats.escapes`` gives. Filled: differs by the log-rank test after Holm's correction within the problem.
+    activations: [..., units, samples]. Returns [...].
     """
-    problems = list(found[["data", "setting"]].drop_duplicates().itertuples(index=False, name=None))
-    figure, axes = plt.subplots(1, len(problems), figsize=(3.6 * len(problems) + 1.5, 0.4 * len(arms) + 1.7), sharey=True, squeeze=False)
-    for ax, (name, setting) in zip(axes[0], problems):
-        part = found[(found["data"] == name) & (found.setting == setting)].set_index("arm")
-        ax.axvline(0, color="black", lw=1)
-        for y, arm in enumerate(arms):
-            row = part.loc[arm]
-            low, high = (row.estimate if math.isnan(v) else v for v in (row.low, row.high))
-            color = COLORS[technique(arm)] if technique(arm) else "grey"
-            ax.errorbar(100 * row.estimate, y, xerr=[[100 * max(row.estimate - low, 0)], [100 * max(high - row.estimate, 0)]], fmt="o",
-                        color=color, mfc=color if row.p_holm < 0.05 else "white", capsize=2, lw=1.5)
-        ax.set(xlabel="less time on the plateau, %\n(95 % interval; filled: p < 0.05 after Holm)")
-        ax.set_title(f"{problem_title(name, setting)}, n = {int(part.n.min())}", fontsize="small")
-    axes[0][0].set_yticks(range(len(arms)), [label(a) for a in arms])
-    axes[0][0].set_ylim(len(arms) - 0.5, -0.5)
-    return figure
+    return _mean_correlation(_covariance(activations))
 
 
+# ------------------------------------------------------------------- their gradients in closed form
+# What autograd gives, in half its time: products of small matrices, units × units, with the values.
+def _along_rows(slope: Callable[[Tensor, int], Tensor]) -> Callable[[Tensor, Strength], Tensor]:
+    """The gradient by weights of a penalty of cosines, from its slope by them (and the fan-in)."""
+
+    def gradient(weights: Tensor, strength: Strength) -> Tensor:
+        products = weights @ weights.mT
+        scale = _scale(products)
+        cosines = products / scale
+        by_cosines = slope(cosines, weights.shape[-1])
+        # the part of a row's gradient that would change its norm is taken away
+        by_cosines.diagonal(dim1=-2, dim2=-1).sub_((by_cosines * cosines).sum(-1))
+        by_cosines /= scale
+        c = 2 * strength(lambda: _mean_of_pairs(cosines))[..., None, None]
+        return (c * by_cosines) @ weights
+
+    return gradient
+
+
+def _cosine_slope(cosines: Tensor, fan_in: int) -> Tensor:
+    n = cosines.shape[-1]
+    slope = cosines * (2 / max(n * (n - 1), 1))
+    slope.diagonal(dim1=-2, dim2=-1).zero_()
+    return slope
+
+
+def _volume_slope(cosines: Tensor, fan_in: int) -> Tensor:
+    # by Sylvester's theorem the determinant of U Uᵀ is, but for a factor, the one of Uᵀ U
+    share = min(1.0, fan_in / cosines.shape[-1])
+    eye = torch.eye(cosines.shape[-1], dtype=cosines.dtype, device=cosines.device)
+    return torch.linalg.inv_ex(share * cosines + RIDGE * eye).inverse.mul_(-share)
+
+
+def _volume_gradient(weights: Tensor, strength: Strength) -> Tensor:
+    if weights.shape[-2] > weights.shape[-1]:  # dependent rows, kept apart by the ridge alone
+        weights = weights.double()
+    return _along_rows(_volume_slope)(weights, strength)
+
+
+def _decorrelation_gradient(activations: Tensor, strength: Strength) -> Tensor:
+    centred = activations - activations.mean(-1, keepdim=True)
+    covariance = centred @ centred.mT / activations.shape[-1]
+    slope = covariance * (1 / activations.shape[-1])
+    slope.diagonal(dim1=-2, dim2=-1).zero_()
+    c = 2 * strength(lambda: _mean_correlation(covariance))[..., None, None]
+    return (c * slope) @ centred
+
+
+def _correlation_gradient(h: Tensor, v: Tensor, strength: Strength) -> tuple[Tensor, Tensor]:
+    """By activations and by outgoing weights, of tr(VᵀV K(hhᵀ))/samples, K(M) = M − units·diag
+    M."""
+    c = strength(lambda: activation_redundancy(h).unsqueeze(-1)).unsqueeze(-1) * (2 / h.shape[-1])
+    inner, outer = h @ h.mT, v.mT @ v
+    for products in (inner, outer):
+        products.diagonal(dim1=-2, dim2=-1).mul_(1 - h.shape[-2])
+    return c * outer @ h, v @ (c * inner)
+
+
+# ------------------------------------------------------------------------ changes of the weights
+@torch.no_grad()
+def orthogonal_step_(weights: Tensor, damping: Tensor | float) -> Tensor:
+    r"""One damped Newton–Schulz step of the rows towards decorrelation, in place; norms stay.
+
+    :math:`U \leftarrow U + \frac{c}{2}(I - UU^T)U` of the unit rows (Higham 2008, section 8.3),
+    which moves them towards the polar factor that ``decorrelated_`` starts from. Singular values
+    above 1 are scaled to 1 first, for the step diverges beyond √3.
+
+    weights: [..., units, fan-in]; damping: c from 0 to 1, a number or [...].
+    """
+    c = torch.as_tensor(damping, dtype=weights.dtype, device=weights.device)[..., None, None]
+    norms = torch.linalg.vector_norm(weights, dim=-1, keepdim=True)
+    unit = weights / norms.where(norms > 0, 1)
+    gram = unit @ unit.mT
+    scale = gram.abs().sum(-1).amax(-1)[..., None, None].clamp_min(1)  # bounds the eigenvalues
+    moved = unit + c / 2 * (unit - gram / scale @ unit)
+    length = torch.linalg.vector_norm(moved, dim=-1, keepdim=True)
+    moved = moved * (norms / length.where(norms > 0, 1))
+    return weights.copy_(torch.where(c > 0, moved, weights))
+
+
+def redundant(activations: Tensor, outgoing: Tensor, distance: Tensor | float) -> Tensor:
+    """Which units are dead, or the weaker one of a nearly duplicate pair: bool [..., units].
+
+    A pair is nearly duplicate if the cosine of its activations is above 1 − distance. The weaker
+    unit is the one that contributes less to the next layer, by ‖outgoing weights‖ · ‖activations‖.
+
+    activations: [..., units, samples]; outgoing: [..., outputs, units]; distance: a number or
+    [...].
+    """
+    norms = torch.linalg.vector_norm(activations, dim=-1)
+    dead = norms == 0
+    unit = activations / norms.where(~dead, 1).unsqueeze(-1)
+    strength = norms * torch.linalg.vector_norm(outgoing, dim=-2)
+    index = torch.arange(strength.shape[-1], device=strength.device)
+    mine, others = strength.unsqueeze(-1), strength.unsqueeze(-2)  # [..., i, j]: is j the stronger?
+    stronger = (others > mine) | ((others == mine) & (index < index.unsqueeze(-1)))
+    distance = torch.as_tensor(distance, device=activations.device)[..., None, None]
+    duplicate = ((unit @ unit.mT > 1 - distance) & stronger).any(-1)
+    return (dead | duplicate) & (distance[..., 0] > 0)
+
+
+def fresh_rows(weights: Tensor, draw: Tensor, redrawn: Tensor) -> Tensor:
+    """The weights with the chosen rows redrawn orthogonal to the rest, with the typical norm of it.
+
+    Where units > fan-in and nothing orthogonal is left, each is (KᵀK / λ + 0.1 I)⁻¹ times its draw,
+    of the kept rows K and the mean eigenvalue λ of KᵀK: it leans towards the directions that the
+    rest covers least. weights, draw: [networks, units, fan-in]; redrawn: bool [networks, units].
+    """
+    n, d = weights.shape[-2:]
+    order = redrawn.long().argsort(dim=-1, stable=True)  # the kept ones first
+    order = order.unsqueeze(-1).expand_as(weights)
+    kept = weights.where(~redrawn.unsqueeze(-1), 0)
+    if n <= d:  # Gram–Schmidt: the last columns of Q are orthogonal to all that stand before them
+        stack = draw.where(redrawn.unsqueeze(-1), weights).gather(-2, order)
+        q, r = torch.linalg.qr(stack.mT)
+        # the side that the draw is on
+        new = (q * r.diagonal(dim1=-2, dim2=-1).sign().unsqueeze(-2)).mT
+    else:
+        coverage = kept.mT @ kept
+        mean = coverage.diagonal(dim1=-2, dim2=-1).mean(-1)[:, None, None]
+        eye = torch.eye(d, dtype=weights.dtype, device=weights.device)
+        drawn = draw.gather(-2, order)
+        new = torch.linalg.solve(coverage / mean.where(mean > 0, 1) + 0.1 * eye, drawn.mT).mT
+        new = new / torch.linalg.vector_norm(new, dim=-1, keepdim=True)
+    new = torch.empty_like(weights).scatter_(-2, order, new)
+    of = torch.where(redrawn.all(-1, keepdim=True), True, ~redrawn)  # none kept: the norms of all
+    typical = ((weights.square().sum(-1) * of).sum(-1) / of.sum(-1)).sqrt()
+    return torch.where(redrawn.unsqueeze(-1), new * typical[:, None, None], weights)
+
+
+@torch.no_grad()
+def reinitialize_(
+    incoming: Tensor,
+    bias: Tensor | None,
+    outgoing: Tensor,
+    inputs: Tensor,
+    activations: Tensor,
+    distance: Tensor | float,
+    draw: Tensor,
+) -> Tensor:
+    """Give redundant units of a layer a fresh start, in place; returns which, bool [networks,
+    units].
+
+    Their incoming weights are redrawn orthogonal to the rest of the layer, their biases set so that
+    the mean pre-activation is zero (a rectifier is on for about half of the inputs), their outgoing
+    weights zeroed, so that what they did is gone and what they will do is learnt (compare ReDo,
+    Sokar et al. 2023, which redraws dormant units alone).
+
+    incoming, draw: [networks, units, fan-in]; bias: [networks, units]; outgoing: [networks,
+    outputs, units]; inputs: [networks or 1, fan-in], their mean over samples; activations:
+    [networks, units, samples]; distance: as in ``redundant``.
+    """
+    redrawn = redundant(activations, outgoing, distance)
+    if some := redrawn.any(-1).nonzero().flatten().tolist():
+        rows = fresh_rows(incoming[some], draw[some], redrawn[some])
+        incoming[some] = rows
+        if bias is not None:
+            mean = inputs.expand(len(incoming), -1)[some].unsqueeze(-1)
+            bias[some] = torch.where(redrawn[some], -(rows @ mean).squeeze(-1), bias[some])
+        outgoing.masked_fill_(redrawn.unsqueeze(-2), 0)
+    return redrawn
+
+
+# ------------------------------------------------------------------------------------ the records
+@dataclass(frozen=True)
+class Technique:
+    """What reinforces diversity: a penalty, or a change of the weights, and how it is applied.
+
+    Attributes:
+        looks_at: "weights" or "activations", each hidden layer by itself; or "outputs", the units
+            of the last hidden layer together with their outgoing weights.
+        penalty: what is added to the loss, a function of what it looks at, [...] per network.
+        gradient: of strength × penalty by what it looks at, in closed form; else autograd's.
+        change: what is done after the optimizer's step instead, in place: of weights, a function
+            (rows, c); of activations, with the arguments of ``reinitialize_``.
+        every: optimizer steps between two actions. most: the largest coefficient.
+    """
+
+    looks_at: str
+    penalty: Callable[..., Tensor] | None = None
+    gradient: Callable | None = None
+    change: Callable[..., Tensor] | None = None
+    every: int = 1
+    most: float = math.inf
+
+    def redundancy(self, values: Tensor) -> Tensor:
+        """What a dynamic coefficient is multiplied by, [...], from 0 to 1."""
+        of_weights = self.looks_at == "weights"
+        return weight_redundancy(values) if of_weights else activation_redundancy(values)
+
+
+TECHNIQUES = {
+    "negative_correlation": Technique("outputs", negative_correlation, _correlation_gradient),
+    "weight_cosine": Technique("weights", weight_cosine, _along_rows(_cosine_slope)),
+    "activation_decorrelation": Technique(
+        "activations", activation_decorrelation, _decorrelation_gradient
+    ),
+    "log_volume": Technique("weights", negative_log_volume, _volume_gradient),
+    "orthogonal_step": Technique("weights", change=orthogonal_step_, every=10, most=1.0),
+    "reinitialize": Technique("activations", change=reinitialize_, every=100, most=1.0),
+}
+
+
+@torch.no_grad()
+def gradients(
+    technique: Technique, weights: Sequence[Tensor], hidden: Sequence[Tensor], strength: Strength
+) -> tuple[list[Tensor | None], list[Tensor | None]]:
+    """The gradients of strength × penalty, summed over hidden layers: (by weights, by hidden).
+
+    weights: of all layers, [..., units, fan-in]; hidden: of the hidden ones, [..., units, samples].
+    None where there is no gradient.
+    """
+    by_weights: list[Tensor | None] = [None] * len(weights)
+    by_hidden: list[Tensor | None] = [None] * len(hidden)
+    gradient = technique.gradient or _by_autograd(technique)
+    if technique.looks_at == "outputs":
+        by_hidden[-1], by_weights[-1] = gradient(hidden[-1], weights[-1], strength)
+        return by_weights, by_hidden
+    of_weights = technique.looks_at == "weights"
+    layers, found = (weights[:-1], by_weights) if of_weights else (hidden, by_hidden)
+    for same, values in by_shape(layers):
+        for k, g in zip(same, gradient(values, strength).to(values.dtype).unbind(-3)):
+            found[k] = g
+    return by_weights, by_hidden
+
+
+def _by_autograd(technique: Technique) -> Callable:
+    """The gradient of a technique that has no closed form."""
+    penalty_of = technique.penalty
+    assert penalty_of is not None, "only penalties have gradients"
+
+    def gradient(*given):
+        *values, strength = given
+        together = technique.looks_at == "outputs"  # one layer, whose strength is [..., 1]
+        with torch.enable_grad():
+            values = [v.detach().requires_grad_() for v in values]
+            penalty = penalty_of(*values)
+            penalty = penalty.unsqueeze(-1) if together else penalty
+            measured = technique.redundancy(values[0].detach())
+            c = strength(lambda: measured.unsqueeze(-1) if together else measured)
+            found = torch.autograd.grad((c * penalty).sum(), values)
+        return found if together else found[0]
+
+    return gradient
+
+
+def by_shape(layers: Sequence[Tensor]) -> Iterator[tuple[list[int], Tensor]]:
+    """Layers of one shape in one go: which ones, and their values as one, [..., layers, units,
+    ·]."""
+    for shape in dict.fromkeys(values.shape[-2:] for values in layers):
+        same = [k for k, values in enumerate(layers) if values.shape[-2:] == shape]
+        yield same, torch.stack([layers[k] for k in same], -3)
+
+
+# ---------------------------------------------------------------------------- strength in time
+@dataclass(frozen=True)
+class Dose:
+    """How strongly a technique acts.
+
+    The coefficient *c* is the factor of a penalty, the damping of ``orthogonal_step`` in (0, 1],
+    and of ``reinitialize`` the distance from 1 at which a cosine counts as a duplicate; a technique
+    whose *c* is 0 does nothing at all. Its schedule: ``constant``; ``annealed``, linearly to 0 over
+    the first steps; ``dynamic``, times the redundancy of the layer at the moment.
+
+    Attributes:
+        name: in ``TECHNIQUES``. over: the steps that ``annealed`` takes to reach 0.
+        every: steps between two actions; 0: what the technique's record says. A penalty that does
+            not act at every step is as much stronger where it does (lazy regularization, Karras
+            et al. 2020).
+
+    Raises ValueError for unknown names, and numbers out of range.
+    """
+
+    name: str
+    coefficient: float
+    schedule: str = "constant"
+    over: int = 0
+    every: int = 0
+
+    def __post_init__(self):
+        choose("technique", self.name, TECHNIQUES)
+        choose("schedule", self.schedule, SCHEDULES)
+        most = self.technique.most
+        if not 0 <= self.coefficient <= most or self.coefficient == math.inf:
+            limit = "" if most == math.inf else f" to {most:g}"
+            raise ValueError(
+                f"the coefficient of {self.name} is a finite number from 0{limit}, "
+                f"not {self.coefficient}"
+            )
+        if self.every < 0:
+            raise ValueError(f"every is a number of steps from 1, not {self.every}")
+        if self.schedule == "annealed" and self.over < 1:
+            raise ValueError(
+                "an annealed coefficient needs the number of steps until it is 0: over=, "
+                f"not {self.over}"
+            )
+
+    @property
+    def technique(self) -> Technique:
+        return TECHNIQUES[self.name]
+
+    def due(self, step: int) -> bool:
+        """Whether it acts at a step: penalties on steps from 0, changes after steps from 1."""
+        return step % (self.every or self.technique.every) == 0 and self.at(step) > 0
+
+    def at(self, step: int) -> float:
+        """The coefficient at a step, before the redundancy of a layer is looked at."""
+        lazily = self.every if self.every and self.technique.penalty else 1
+        strength = self.coefficient * lazily
+        return strength * (max(0.0, 1 - step / self.over) if self.schedule == "annealed" else 1.0)

@@ -9,8 +9,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 @pytest.fixture
 def results(tmp_path, monkeypatch):
     """A results folder of its own."""
-    from dndiv import experiment, table
+    from dndiv.paper import files
 
-    for module in (table, experiment):
-        monkeypatch.setattr(module, "RESULTS", tmp_path)
+    monkeypatch.setattr(files, "RESULTS", tmp_path)
     return tmp_path

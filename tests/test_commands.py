@@ -8,12 +8,13 @@ import sys
 import tomllib
 
 import nbformat
+import pandas as pd
 import pytest
 import yaml
 
-from dndiv import __main__ as commands
-from dndiv import table
-from dndiv.table import ROOT
+from dndiv.paper import commands, data, design, files, reproduce, tables
+from dndiv.paper.files import ROOT
+from dndiv.paper.names import COLUMNS
 
 CONDA_NAMES = {"torch": "pytorch"}
 
@@ -42,7 +43,11 @@ def test_the_lock_pins_every_dependency_by_hash():
 
 
 def make_notebook(path, *sources, parameters='PRESET = "reference"\nDEVICE = "auto"'):
-    book = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})
+    book = nbformat.v4.new_notebook(
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+        }
+    )
     first = nbformat.v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
     book.cells = [first, *map(nbformat.v4.new_code_cell, sources)]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -51,31 +56,37 @@ def make_notebook(path, *sources, parameters='PRESET = "reference"\nDEVICE = "au
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch, results):
-    monkeypatch.setattr(commands, "RESULTS", results)
+def here(results):
     return results
 
 
 def test_a_notebook_is_executed_with_its_parameters_in_its_own_folder(here, tmp_path):
-    source = make_notebook(tmp_path / "books" / "01_x.ipynb",
-                           "import os\nfrom dndiv import claims\nprint(PRESET, DEVICE, os.path.basename(os.getcwd()))")
+    source = make_notebook(
+        tmp_path / "books" / "01_x.ipynb",
+        "import os\nprint(PRESET, DEVICE, os.path.basename(os.getcwd()))",
+    )
     assert commands.main(["notebook", str(source), "--preset", "smoke", "--device", "cpu"]) == 0
     executed = nbformat.read(here / "smoke" / "notebooks" / "01_x.ipynb", as_version=4)
     assert executed.cells[-1].outputs[0].text == "smoke cpu books\n"
-    rule = (here / "smoke" / "notebooks" / "01_x.d").read_text()
-    assert {"dndiv/claims.py", "dndiv/stats.py", "dndiv/table.py", "claims.yml"} <= set(rule.splitlines()[0].split()[1:])
-    assert "dndiv/population.py" not in rule
-    assert json.loads((here / "smoke" / "provenance.json").read_text())["steps"]["01_x"]["seconds"] > 0
+    assert (
+        json.loads((here / "smoke" / "provenance.json").read_text())["steps"]["01_x"]["seconds"] > 0
+    )
 
 
-def test_a_failing_notebook_names_notebook_cell_and_error_and_keeps_the_failed_copy(here, tmp_path, capsys):
+def test_a_failing_notebook_names_notebook_cell_and_error_and_keeps_the_failed_copy(
+    here, tmp_path, capsys
+):
     source = make_notebook(tmp_path / "02_bad.ipynb", "x = 1", "x / 0")
     assert commands.main(["notebook", str(source), "--preset", "smoke"]) == 1
     said = capsys.readouterr().err
     assert re.search(r"02_bad\.ipynb: cell \d failed: ZeroDivisionError: division by zero", said)
-    assert not (here / "smoke" / "notebooks" / "02_bad.ipynb").exists()  # or make would think it done
+    assert not (
+        here / "smoke" / "notebooks" / "02_bad.ipynb"
+    ).exists()  # or make would think it done
     failed = nbformat.read(here / "smoke" / "failed" / "02_bad.ipynb", as_version=4)
-    assert any(o.output_type == "error" for c in failed.cells if c.cell_type == "code" for o in c.outputs)
+    assert any(
+        o.output_type == "error" for c in failed.cells if c.cell_type == "code" for o in c.outputs
+    )
     assert str(here / "smoke" / "failed" / "02_bad.ipynb") in said
 
 
@@ -86,16 +97,16 @@ def test_a_notebook_without_the_parameters_is_refused_before_it_runs(here, tmp_p
 
 
 def test_check_fails_only_where_asked_to_and_a_verdict_differs(here, monkeypatch, capsys):
-    from dndiv import claims
+    from dndiv.paper import claims
 
     monkeypatch.setattr(claims, "load", lambda known=claims.load(): {"early-40": known["early-40"]})
-    reference = table.ROOT / "results" / "reference" / "tables"
+    reference = ROOT / "results" / "reference" / "tables"
     shutil.copytree(reference, here / "paper" / "tables")
     assert commands.main(["check", "--preset", "paper", "--strict"]) == 0
     assert len(json.loads((here / "paper" / "claims.json").read_text("utf8"))) == 12
-    frame = table.read("early", "paper")
+    frame = tables.read("early", "paper")
     frame.loc[frame.arm == "decorrelated", "value"] = 0.2
-    table.write(frame, "early", "paper")
+    tables.write(frame, "early", "paper")
     assert commands.main(["check", "--preset", "paper"]) == 0
     assert commands.main(["check", "--preset", "paper", "--strict"]) == 1
     assert "DIFFERS: early-40, MNIST, narrow, SGD: not reproduced" in capsys.readouterr().err
@@ -106,38 +117,116 @@ def test_check_without_a_run_says_how_to_make_one(here, capsys):
     assert "make it with `make reproduce PRESET=quick`" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["run", "--preset", "papr"], ["run", "--device", "gpu"], ["chekc"], ["data", "mnist"]])
+@pytest.mark.parametrize(
+    "words", [["run", "--preset", "papr"], ["run", "--device", "gpu"], ["chekc"], ["data", "mnist"]]
+)
 def test_unknown_words_are_refused_with_the_valid_ones(words, capsys):
     with pytest.raises(SystemExit):
         commands.main(words)
     assert "invalid choice" in capsys.readouterr().err
 
 
-def test_run_writes_tables_and_provenance_and_says_when_digits_stand_in(here, monkeypatch, capsys):
-    from dndiv import data, experiment
+@pytest.fixture
+def small(here, monkeypatch):
+    """Presets of one experiment that takes a second, on the embedded digits."""
+    units = [design.Training("Digits", "tiny", "sgd", ("default",), (0,), epochs=1)]
+    monkeypatch.setattr(design, "EXPERIMENTS", {"small": lambda preset, names: units})
+    monkeypatch.setattr(reproduce, "EXPERIMENTS", design.EXPERIMENTS)
+    monkeypatch.setattr(design, "PARTS", {})
+    monkeypatch.setattr(data, "resolve", lambda names: (("Digits",), "EMBEDDED DIGITS IN USE"))
+    return here
 
-    units = [experiment.Training("Digits", "tiny", "sgd", ("default",), (0,), epochs=1)]
-    monkeypatch.setattr(experiment, "EXPERIMENTS", {"small": lambda preset, names: units})
-    monkeypatch.setattr(data, "resolve", lambda names: (("Digits",), "EMBEDDED DIGITS IN USE: no network"))
-    with pytest.warns(UserWarning, match="EMBEDDED DIGITS"):
-        assert commands.main(["run", "--preset", "quick", "--jobs", "1"]) == 0
-    assert "EMBEDDED DIGITS IN USE" in capsys.readouterr().err
-    facts = json.loads((here / "quick" / "provenance.json").read_text("utf8"))
-    assert facts["notice"].startswith("EMBEDDED") and set(facts["data"]) == {"Digits"}
-    assert facts["experiments"]["small"]["units"] == 1 and facts["steps"]["tables"]["seconds"] > 0
-    assert (here / "quick" / "EMBEDDED_DIGITS").exists() and len(table.read("small", "quick")) == 4
-    monkeypatch.setattr(data, "resolve", lambda names: (("Digits",), ""))
+
+def test_run_writes_tables_and_provenance_and_says_when_digits_stand_in(small, capsys):
     assert commands.main(["run", "--preset", "quick", "--jobs", "1"]) == 0
-    assert not (here / "quick" / "EMBEDDED_DIGITS").exists()
+    assert "EMBEDDED DIGITS IN USE" in capsys.readouterr().err
+    facts = json.loads((small / "quick" / "provenance.json").read_text("utf8"))
+    assert facts["notice"].startswith("EMBEDDED") and set(facts["data"]) == {"Digits"}
+    assert facts["experiments"]["small"]["units"] == 1 and "tables" in facts["steps"]
+    assert len(tables.read("small", "quick")) == 4
+
+
+def test_what_is_current_is_kept_and_what_is_gone_or_changed_is_made_again(small, capsys):
+    def run():
+        made = reproduce.make_tables(reproduce.State("quick"), "cpu", 1)
+        return made, "computing 1 units" in capsys.readouterr().err
+
+    assert run() == (True, True)
+    assert run() == (False, False)
+    table = tables.path("small", "quick")
+    content = table.read_bytes()
+    for damage in (table.unlink, lambda: table.write_bytes(content[:-9])):
+        damage()
+        assert run() == (True, False)  # written anew from the units on disk
+        assert table.read_bytes() == content
+    for unit in (small / "cache").iterdir():
+        unit.unlink()
+    assert run() == (False, False)  # what the table was made of is not asked for
+    (small / "quick" / "state.json").write_text("{")
+    assert run() == (True, True) and table.read_bytes() == content
+
+
+def test_a_notebook_is_current_as_long_as_its_source_its_code_and_the_tables_are(here, tmp_path):
+    source = make_notebook(
+        tmp_path / "01_x.ipynb",
+        "from dndiv.paper import claims, tables\nclaims.load()",
+        "tables.table('early', PRESET)",
+    )
+    sheets = {"early": "1"}
+    name, executed, made_from = reproduce._notebook(source, "smoke", sheets)
+    assert name == "notebooks/01_x" and executed == here / "smoke" / "notebooks" / "01_x.ipynb"
+    assert reproduce._notebook(source, "smoke", sheets)[2] == made_from
+    assert reproduce._notebook(source, "smoke", {"early": "2"})[2] != made_from
+    names = {("dndiv.paper.claims", "load"), reproduce.MADE}
+    texts = reproduce._sources(names)
+    assert (
+        files.CLAIMS.read_text("utf8") in texts and files.ASSUMPTIONS.read_text("utf8") not in texts
+    )
+    assert not any(text.startswith(("dndiv.paper.compute:", "dndiv.population:")) for text in texts)
+    make_notebook(source, "1 + 1")
+    assert reproduce._notebook(source, "smoke", sheets)[2] != made_from
+
+
+def test_tuning_replaces_what_it_has_tried_and_keeps_the_rest(here, tmp_path, monkeypatch):
+    file = tmp_path / "coefficients.yml"
+    file.write_text("# why\nlog_volume:\n  dynamic:\n    tiny sgd: 0.5\n    narrow sgd: 7.0\n")
+    rows = [
+        ("Digits", "tiny", "sgd", arm, 0, "", 1, "accuracy", value)
+        for arm, value in (
+            ("default", 0.5),
+            ("default+log_volume:dynamic@0.1", 0.6),
+            ("default+log_volume:dynamic@1", 0.4),
+        )
+    ]
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    monkeypatch.setattr(commands, "COEFFICIENTS", file)
+    monkeypatch.setattr(tables, "table", lambda *words: frame)
+    assert commands.main(["tune", "--preset", "smoke"]) == 0
+    assert file.read_text("utf8").startswith("# why\n")
+    assert yaml.safe_load(file.read_text("utf8")) == {
+        "log_volume": {"dynamic": {"tiny sgd": 0.1, "narrow sgd": 7.0}}
+    }
+
+
+def test_outside_a_checkout_the_commands_say_so(here, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(files, "CLAIMS", tmp_path / "claims.yml")
+    assert commands.main(["run", "--preset", "smoke"]) == 1
+    assert "the commands work in a checkout" in capsys.readouterr().err
 
 
 def test_make_refuses_an_unknown_preset_and_device():
-    for words, message in ((["PRESET=papr"], "unknown PRESET 'papr'; choose paper, quick or smoke"),
-                           (["DEVICE=gpu"], "unknown DEVICE 'gpu'; choose auto, cpu or cuda")):
-        result = subprocess.run(["make", "-n", "reproduce", *words], cwd=ROOT, capture_output=True, text=True)
+    for words, message in (
+        (["PRESET=papr"], "unknown PRESET 'papr'; choose paper, quick or smoke"),
+        (["DEVICE=gpu"], "unknown DEVICE 'gpu'; choose auto, cpu or cuda"),
+    ):
+        result = subprocess.run(
+            ["make", "-n", "reproduce", *words], cwd=ROOT, capture_output=True, text=True
+        )
         assert result.returncode and message in result.stderr
 
 
 def test_the_module_runs_as_a_command():
-    result = subprocess.run([sys.executable, "-m", "dndiv", "--help"], capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-m", "dndiv", "--help"], capture_output=True, text=True
+    )
     assert result.returncode == 0 and "notebook" in result.stdout

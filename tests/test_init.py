@@ -10,8 +10,10 @@ from scipy import stats
 from torch import nn
 
 import dndiv
-from dndiv import init, ladder
-from dndiv.population import draw_generator, network
+from dndiv import init, streams
+from dndiv.paper import design
+from dndiv.paper.starts import STARTS, start_
+from dndiv.population import network
 
 F64 = torch.float64
 
@@ -29,7 +31,8 @@ def norms(weight):
     return weight.detach().double().flatten(1).norm(dim=1)
 
 
-# ------------------------------------------------------------------------------------------------------ one tensor
+# --------------------------------------------------------------------------------------------------
+# ---- one tensor
 @pytest.mark.parametrize("shape", [(1, 3), (2, 2), (4, 4), (5, 9), (16, 784), (6, 3, 2, 2)])
 def test_decorrelated_is_the_polar_factor_with_the_norms_of_the_draw(shape):
     w = draw(*shape)
@@ -37,7 +40,9 @@ def test_decorrelated_is_the_polar_factor_with_the_norms_of_the_draw(shape):
     rows = w.flatten(1) / expected_norms[:, None]
     unitary, _ = scipy.linalg.polar(rows.numpy())
     assert dndiv.decorrelated_(w) is w and w.shape == shape
-    np.testing.assert_allclose(w.flatten(1).numpy(), unitary * expected_norms.numpy()[:, None], atol=1e-12)
+    np.testing.assert_allclose(
+        w.flatten(1).numpy(), unitary * expected_norms.numpy()[:, None], atol=1e-12
+    )
     np.testing.assert_allclose(cosines(w), np.eye(len(w)), atol=1e-12)
 
 
@@ -74,7 +79,10 @@ def test_gram_raises_the_determinant_to_its_maximum(n, d):
         return 2 * s.log().sum().item()
 
     start = draw(n, d)
-    volumes = [log_volume(start), *(log_volume(dndiv.gram_(start.clone(), steps=k)) for k in (1, 5, 200))]
+    volumes = [
+        log_volume(start),
+        *(log_volume(dndiv.gram_(start.clone(), steps=k)) for k in (1, 5, 200)),
+    ]
     assert volumes == sorted(volumes) and volumes[1] > volumes[0]
     maximum = 0 if n <= d else d * math.log(n / d)  # orthonormal rows, or a tight frame
     assert volumes[-1] == pytest.approx(maximum, abs=1e-3)
@@ -94,15 +102,18 @@ def test_equalized_keeps_directions_and_total_variance():
     before, total = cosines(w), w.norm()
     dndiv.equalized_(w)
     np.testing.assert_allclose(cosines(w), before, atol=1e-12)
-    np.testing.assert_allclose(norms(w), total / 5 ** 0.5)
+    np.testing.assert_allclose(norms(w), total / 5**0.5)
 
 
 @pytest.mark.parametrize("function", [dndiv.decorrelated_, dndiv.simplex_, dndiv.gram_])
 class TestEveryDirection:
     def test_generator_makes_a_fresh_reproducible_draw_at_pytorchs_scale(self, function):
-        one, two, three = (function(torch.empty(8, 300), generator=torch.Generator().manual_seed(s)) for s in (1, 1, 2))
+        one, two, three = (
+            function(torch.empty(8, 300), generator=torch.Generator().manual_seed(s))
+            for s in (1, 1, 2)
+        )
         assert torch.equal(one, two) and not torch.allclose(one, three, atol=1e-3)
-        assert norms(one).mean().item() == pytest.approx(3 ** -0.5, rel=0.05)
+        assert norms(one).mean().item() == pytest.approx(3**-0.5, rel=0.05)
 
     def test_without_a_generator_the_present_values_are_the_draw(self, function):
         assert torch.equal(function(draw(4, 6)), function(draw(4, 6)))
@@ -113,24 +124,31 @@ class TestEveryDirection:
         with pytest.raises(ValueError, match="gain must be a positive number, not -1"):
             function(draw(4, 6), -1)
 
-    @pytest.mark.parametrize("dtype, close", [(torch.float16, 2e-3), (torch.bfloat16, 2e-2), (torch.float32, 1e-6)])
+    @pytest.mark.parametrize(
+        "dtype, close", [(torch.float16, 2e-3), (torch.bfloat16, 2e-2), (torch.float32, 1e-6)]
+    )
     def test_other_dtypes_convolutions_and_parameters(self, function, dtype, close):
         conv = nn.Conv2d(3, 5, 3).to(dtype)
         before = norms(conv.weight)
         function(conv.weight)
         off = cosines(conv.weight)[~np.eye(5, dtype=bool)]
-        np.testing.assert_allclose(off, -0.25 if function is dndiv.simplex_ else 0, atol=max(close, 1e-5))
+        np.testing.assert_allclose(
+            off, -0.25 if function is dndiv.simplex_ else 0, atol=max(close, 1e-5)
+        )
         np.testing.assert_allclose(norms(conv.weight), before, rtol=close)
         assert conv.weight.requires_grad and conv.weight.dtype == dtype
 
-    @pytest.mark.parametrize("bad, message", [
-        (torch.ones(3), "two or more dimensions"),
-        (torch.ones(3, 3, dtype=torch.int64), "floating-point"),
-        (torch.empty(0, 3), "floating-point"),
-        (torch.tensor([[1.0, math.nan], [0.0, 1.0]]), "non-finite"),
-        (torch.tensor([[1.0, 2.0], [0.0, 0.0]]), r"rows \[1\] of the weight are zero"),
-        (torch.ones(3, 4), "linearly dependent"),
-    ])
+    @pytest.mark.parametrize(
+        "bad, message",
+        [
+            (torch.ones(3), "two or more dimensions"),
+            (torch.ones(3, 3, dtype=torch.int64), "floating-point"),
+            (torch.empty(0, 3), "floating-point"),
+            (torch.tensor([[1.0, math.nan], [0.0, 1.0]]), "non-finite"),
+            (torch.tensor([[1.0, 2.0], [0.0, 0.0]]), r"rows \[1\] of the weight are zero"),
+            (torch.ones(3, 4), "linearly dependent"),
+        ],
+    )
     def test_refuses_with_the_reason_and_leaves_the_weight(self, function, bad, message):
         before = bad.clone()
         with pytest.raises(ValueError, match=message):
@@ -140,23 +158,39 @@ class TestEveryDirection:
 
 def test_directions_of_a_gaussian_draw_stay_isotropic_and_independent():
     d = 4
-    rows = torch.stack([nn.functional.normalize(dndiv.decorrelated_(draw(4, d, seed=s)), dim=1)[2] for s in range(600)])
+    rows = torch.stack(
+        [
+            nn.functional.normalize(dndiv.decorrelated_(draw(4, d, seed=s)), dim=1)[2]
+            for s in range(600)
+        ]
+    )
     law = stats.beta((d - 1) / 2, (d - 1) / 2).cdf
-    for axis in range(d):  # isotropic: every component has the law of the cosine to a fixed direction
+    for axis in range(
+        d
+    ):  # isotropic: every component has the law of the cosine to a fixed direction
         assert stats.kstest((1 + rows[:, axis].numpy()) / 2, law).pvalue > 0.001
     between = (rows[:300] * rows[300:]).sum(1)  # independent: so has the cosine to another draw
     assert stats.kstest((1 + between.numpy()) / 2, law).pvalue > 0.001
 
 
-# ------------------------------------------------------------------------------------------------------ a module
+# --------------------------------------------------------------------------------------------------
+# ---- a module
 class Net(nn.Module):
-    """Grouped, depthwise and transposed convolutions, batch norm, dropout, a shared linear layer."""
+    """Grouped, depthwise and transposed convolutions, batch norm, dropout, a shared linear
+    layer."""
 
     def __init__(self):
         super().__init__()
-        self.features = nn.Sequential(nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(8),
-                                      nn.Conv2d(8, 8, 3, groups=2), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8),
-                                      nn.ConvTranspose2d(8, 4, 2, groups=2), nn.Dropout(0.5))
+        self.features = nn.Sequential(
+            nn.Conv2d(2, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.BatchNorm2d(8),
+            nn.Conv2d(8, 8, 3, groups=2),
+            nn.ReLU(),
+            nn.Conv2d(8, 8, 3, groups=8),
+            nn.ConvTranspose2d(8, 4, 2, groups=2),
+            nn.Dropout(0.5),
+        )
         self.shared = nn.Linear(4 * 5 * 5, 100, bias=False)
         self.head = nn.Linear(100, 3)
 
@@ -179,8 +213,11 @@ def test_decorrelate_treats_every_layer_group_by_group(net):
     before = {name: p.detach().clone() for name, p in net.named_parameters()}
     assert dndiv.decorrelate_(net) is net
     for name, layer in net.named_modules():
-        if isinstance(layer, init.LAYERS):
-            for block, old in zip(init.blocks(layer, layer.weight.detach()), layer_blocks(layer, before[f"{name}.weight"])):
+        if isinstance(layer, init.Layer):
+            for block, old in zip(
+                init.blocks(layer, layer.weight.detach()),
+                layer_blocks(layer, before[f"{name}.weight"]),
+            ):
                 n, d = block.flatten(1).shape
                 if n <= d:
                     np.testing.assert_allclose(cosines(block), np.eye(n), atol=1e-5)
@@ -195,15 +232,18 @@ def layer_blocks(layer, weight):
     groups = getattr(layer, "groups", 1)
     if isinstance(layer, nn.ConvTranspose2d):
         size = weight.shape[0] // groups
-        return [weight[g * size:(g + 1) * size].transpose(0, 1) for g in range(groups)]
+        return [weight[g * size : (g + 1) * size].transpose(0, 1) for g in range(groups)]
     size = weight.shape[0] // groups
-    return [weight[g * size:(g + 1) * size] for g in range(groups)]
+    return [weight[g * size : (g + 1) * size] for g in range(groups)]
 
 
 @pytest.mark.parametrize("start, mean", [(dndiv.standardized_, 0.0), (dndiv.alive_, 1.0)])
 def test_data_aware_starts_give_each_unit_unit_variance(net, start, mean):
     net.train()
-    batch, state = images(), {k: v.clone() for k, v in net.state_dict().items() if "features.2" in k}
+    batch, state = (
+        images(),
+        {k: v.clone() for k, v in net.state_dict().items() if "features.2" in k},
+    )
     dndiv.decorrelate_(net, batch, start=start)
     assert net.training and net.features[7].training
     for key, value in state.items():
@@ -215,14 +255,16 @@ def test_data_aware_starts_give_each_unit_unit_variance(net, start, mean):
         outputs.setdefault(names[layer], out.double())  # the first call of the shared layer
 
     for layer in names:
-        if isinstance(layer, init.LAYERS):
+        if isinstance(layer, init.Layer):
             layer.register_forward_hook(keep)
     net.eval()(batch)
     for name, out in outputs.items():
         out = out.transpose(0, 1).flatten(1)  # [units, everything else]
         np.testing.assert_allclose(out.var(1, correction=0).detach(), 1, rtol=1e-4, err_msg=name)
         if name != "shared":  # it has no bias
-            np.testing.assert_allclose(out.mean(1).detach(), 0 if name == "head" else mean, atol=1e-4, err_msg=name)
+            np.testing.assert_allclose(
+                out.mean(1).detach(), 0 if name == "head" else mean, atol=1e-4, err_msg=name
+            )
 
 
 def test_decorrelate_with_inputs_is_the_alive_start_of_decorrelated_weights():
@@ -233,7 +275,9 @@ def test_decorrelate_with_inputs_is_the_alive_start_of_decorrelated_weights():
     dndiv.alive_(dndiv.decorrelate_(two), batch)
     for p, q in zip(one.parameters(), two.parameters()):
         assert torch.equal(p, q)
-    np.testing.assert_allclose(cosines(one[2].weight), np.eye(4), atol=1e-6)  # standardizing keeps directions
+    np.testing.assert_allclose(
+        cosines(one[2].weight), np.eye(4), atol=1e-6
+    )  # standardizing keeps directions
 
 
 def test_lsuv_gives_each_layer_unit_variance_from_orthogonal_weights():
@@ -278,42 +322,56 @@ def test_modules_that_cannot_be_treated_are_refused_with_the_layer():
         dndiv.standardized_(network((3, 2)), torch.ones(3))
 
 
-# ------------------------------------------------------------------------------------------------------- the arms
+# --------------------------------------------------------------------------------------------------
+# ----- the arms
 SIZES = (30, 4, 4, 10)
 
 
 def arm(name, seed=3):
     inputs = draw(200, 30, seed=9, dtype=torch.float32)
-    net = ladder.initialize_(network(SIZES), name, inputs, draw_generator(seed))
+    net = start_(network(SIZES), name, inputs, streams.generator("draw", seed))
     return [m for m in net if isinstance(m, nn.Linear)]
 
 
 def test_each_rung_of_the_ladder_changes_one_thing():
-    default, zero, he, equal, decorrelated = map(arm, list(ladder.LADDER)[:5])
+    default, zero, he, equal, decorrelated = map(arm, design.LADDER[:5])
     for d, z, h, e, c in zip(default, zero, he, equal, decorrelated):
         assert d.bias.any() and not z.bias.any() and torch.equal(d.weight, z.weight)
         torch.testing.assert_close(h.weight, z.weight * math.sqrt(6))
         np.testing.assert_allclose(cosines(e.weight), cosines(h.weight), atol=1e-5)
-        np.testing.assert_allclose(norms(e.weight), h.weight.norm().item() / len(h.weight) ** 0.5, rtol=1e-5)
+        np.testing.assert_allclose(
+            norms(e.weight), h.weight.norm().item() / len(h.weight) ** 0.5, rtol=1e-5
+        )
         np.testing.assert_allclose(norms(c.weight), norms(e.weight), rtol=1e-5)
         assert not any(layer.bias.any() for layer in (h, e, c))
     np.testing.assert_allclose(cosines(decorrelated[1].weight), np.eye(4), atol=1e-6)
 
 
-@pytest.mark.parametrize("treated, twin", [("default_decorrelated", "default"), ("default_simplex", "default"),
-                                           ("default_gram", "default"), ("simplex", "equal_norms"),
-                                           *((f"{name}_decorrelated", name) for name in ladder.OTHERS)])
+@pytest.mark.parametrize(
+    "treated, twin",
+    [
+        ("default_decorrelated", "default"),
+        ("default_simplex", "default"),
+        ("default_gram", "default"),
+        ("simplex", "equal_norms"),
+        *((f"{name}_decorrelated", name) for name in design.OTHERS),
+    ],
+)
 def test_norm_matched_twins_share_norms_and_biases_and_differ_in_directions(treated, twin):
     for a, b in zip(arm(treated), arm(twin)):
         np.testing.assert_allclose(norms(a.weight), norms(b.weight), rtol=1e-5)
         assert torch.equal(a.bias, b.bias)
         n, d = a.weight.shape
-        wanted = (-1 / (n - 1) if n - 1 <= d else None) if "simplex" in treated else (0 if n <= d else None)
+        wanted = (
+            (-1 / (n - 1) if n - 1 <= d else None)
+            if "simplex" in treated
+            else (0 if n <= d else None)
+        )
         if wanted is not None:
             np.testing.assert_allclose(cosines(a.weight)[~np.eye(n, dtype=bool)], wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ladder.ARMS)
+@pytest.mark.parametrize("name", STARTS)
 def test_every_arm_is_stochastic_and_reproducible(name):
     one, two, other = arm(name), arm(name), arm(name, seed=4)
     for a, b, c in zip(one, two, other):
@@ -322,5 +380,7 @@ def test_every_arm_is_stochastic_and_reproducible(name):
 
 
 def test_an_unknown_arm_is_refused_with_the_valid_ones():
-    with pytest.raises(ValueError, match="unknown arm 'orthogonall'; choose from default, zero_bias"):
-        ladder.initialize_(network((3, 2)), "orthogonall", None, draw_generator(0))
+    with pytest.raises(
+        ValueError, match="unknown start 'orthogonall'; choose one of default, zero_bias"
+    ):
+        start_(network((3, 2)), "orthogonall", None, streams.generator("draw"))

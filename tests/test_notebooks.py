@@ -1,4 +1,5 @@
-"""The notebook sources: parameters, compared cells, outputs; and that a broken formula is noticed."""
+"""The notebook sources: parameters, compared cells, outputs; and that a broken formula is
+noticed."""
 
 import ast
 import json
@@ -9,7 +10,7 @@ import sys
 
 import pytest
 
-from dndiv.table import ROOT
+from dndiv.paper.files import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 BOOKS = {path.stem: json.loads(path.read_text("utf8")) for path in NOTEBOOKS}
@@ -31,7 +32,10 @@ def test_there_are_notebooks_with_compared_cells():
 @pytest.mark.parametrize("name", BOOKS)
 def test_parameters_are_plain_and_named_alike(name):
     [cell] = [c for c in code_cells(BOOKS[name]) if "parameters" in c["metadata"].get("tags", [])]
-    values = {node.targets[0].id: ast.literal_eval(node.value) for node in ast.parse("".join(cell["source"])).body}
+    values = {
+        node.targets[0].id: ast.literal_eval(node.value)
+        for node in ast.parse("".join(cell["source"])).body
+    }
     assert values == {"PRESET": "reference", "DEVICE": "auto"}
     assert BOOKS[name]["metadata"]["kernelspec"]["name"] == "python3"
 
@@ -39,10 +43,12 @@ def test_parameters_are_plain_and_named_alike(name):
 @pytest.mark.parametrize("name", BOOKS)
 def test_compared_cells_were_executed_and_no_other_stores_output(name):
     for cell in code_cells(BOOKS[name]):
-        if compared(cell):  # nbval passes a compared cell that was never executed, whatever it prints
+        if compared(
+            cell
+        ):  # nbval passes a compared cell that was never executed, whatever it prints
             assert cell["outputs"] and cell["execution_count"], "".join(cell["source"])
         else:
-            assert not cell["outputs"] and cell["execution_count"] is None, "".join(cell["source"])
+            assert not cell["outputs"], "".join(cell["source"])
 
 
 @pytest.mark.parametrize("name", BOOKS)
@@ -55,19 +61,40 @@ def test_every_notebook_opens_with_its_question_and_has_text_between(name):
 def nbval(folder, notebook):
     """nbval on a notebook, with the ``dndiv`` of ``folder``."""
     environment = os.environ | {"PYTHONPATH": str(folder)}
-    return subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval-lax",
-                           "--nbval-current-env", str(folder / "notebooks" / notebook)],
-                          cwd=folder, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "--nbval-lax",
+            "--nbval-current-env",
+            str(folder / "notebooks" / notebook),
+        ],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
 
 
-@pytest.mark.parametrize("good, bad", [
-    (None, None),  # the control: an unchanged copy passes
-    ("directions(rows / norms) * (norms", "(directions(rows / norms) + 0.001) * (norms"),
-    ("math.sqrt(n / (n - 1)) * (u @ vh)", "math.sqrt(n / (n - 1)) * (u @ vh) - 0.01 / n"),
-])
+@pytest.mark.parametrize(
+    "good, bad",
+    [
+        (None, None),  # the control: an unchanged copy passes
+        ("directions(rows / norms) * (norms", "(directions(rows / norms) + 0.001) * (norms"),
+        ("math.sqrt(n / (n - 1)) * (u @ vh)", "math.sqrt(n / (n - 1)) * (u @ vh) - 0.01 / n"),
+    ],
+)
 def test_a_broken_formula_turns_nbval_red(tmp_path, good, bad):
     for part in ("dndiv", "notebooks", "results/reference"):
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__", "*.pdf", "*.png"))
+        shutil.copytree(
+            ROOT / part,
+            tmp_path / part,
+            ignore=shutil.ignore_patterns("__pycache__", "*.pdf", "*.png"),
+        )
     for part in ("claims.yml", "assumptions.yml", "coefficients.yml"):
         shutil.copy(ROOT / part, tmp_path / part)
     if good:

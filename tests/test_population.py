@@ -1,6 +1,7 @@
 """The population against plain modules trained one at a time by torch.optim.
 
-In float64: the networks are chaotic enough that 100 steps amplify float32's rounding beyond any useful tolerance.
+In float64: the networks are chaotic enough that 100 steps amplify float32's rounding beyond any
+useful tolerance.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -11,32 +12,37 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from dndiv import ladder, population
+from dndiv import population, streams
+from dndiv.paper.starts import STARTS, start_
 from dndiv.population import Optimizer, Population, network, orders, train
 
 SAMPLES, INPUTS, CLASSES, BATCH = 200, 12, 5, 16
-SGD, MOMENTUM, ADAM = Optimizer("sgd", 0.05), Optimizer("sgd", 0.02, momentum=0.9), Optimizer("adam", 0.005)
+SGD, ADAM = Optimizer("sgd", 0.05), Optimizer("adam", 0.005)
 
 
 def problem():
     g = torch.Generator().manual_seed(0)
     x = torch.randn(SAMPLES, INPUTS, generator=g, dtype=torch.float64)
-    return x, (x[:, :CLASSES] + 0.5 * torch.randn(SAMPLES, CLASSES, generator=g, dtype=torch.float64)).argmax(1)
+    return x, (
+        x[:, :CLASSES] + 0.5 * torch.randn(SAMPLES, CLASSES, generator=g, dtype=torch.float64)
+    ).argmax(1)
 
 
 def fresh(seed, hidden=(6,), activation="relu", arm="default"):
     x, _ = problem()
-    return ladder.initialize_(network((INPUTS, *hidden, CLASSES), activation).double(), arm, x[:100],
-                            population.draw_generator(seed))
+    net = network((INPUTS, *hidden, CLASSES), activation).double()
+    return start_(net, arm, x[:100], streams.generator("draw", seed))
 
 
 def alone(net, optimizer, seed, epochs, penalty=None):
     """The oracle: one network, autograd, torch.optim."""
     x, y = problem()
     if optimizer.name == "adam":
-        update = torch.optim.Adam(net.parameters(), lr=optimizer.lr, betas=optimizer.betas, eps=optimizer.eps)
+        update = torch.optim.Adam(
+            net.parameters(), lr=optimizer.lr, betas=optimizer.betas, eps=optimizer.eps
+        )
     else:
-        update = torch.optim.SGD(net.parameters(), lr=optimizer.lr, momentum=optimizer.momentum)
+        update = torch.optim.SGD(net.parameters(), lr=optimizer.lr)
     for _, order in zip(range(epochs), orders([seed], SAMPLES)):
         for index in order[0].split(BATCH):
             hidden, out = [], x[index]
@@ -46,7 +52,9 @@ def alone(net, optimizer, seed, epochs, penalty=None):
                     hidden.append(out)
             loss = F.cross_entropy(out, y[index])
             if penalty is not None:
-                loss = loss + penalty([m.weight for m in net if isinstance(m, nn.Linear)], [h.T for h in hidden])
+                loss = loss + penalty(
+                    [m.weight for m in net if isinstance(m, nn.Linear)], [h.T for h in hidden]
+                )
             update.zero_grad()
             loss.backward()
             update.step()
@@ -61,16 +69,36 @@ def together(nets, optimizer, seeds, epochs, activation="relu", **options):
     return trained
 
 
+class Acting:
+    """A technique on the arms from the second on: a penalty's gradients, or a change of the
+    weights."""
+
+    def __init__(self, penalty=None, change=None):
+        self.penalty, self.change = penalty, change
+
+    def gradients(self, step, weights, hidden):
+        if self.penalty:
+            arms = slice(1, 2)
+            yield arms, *self.penalty([w[:, arms] for w in weights], [h[:, arms] for h in hidden])
+
+    def after_step(self, trained):
+        if self.change:
+            self.change(trained)
+
+
 def assert_same(one, other, tolerance=1e-9):
     for p, q in zip(one.parameters(), other.parameters()):
         torch.testing.assert_close(p, q, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("optimizer", [SGD, MOMENTUM, ADAM], ids=["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
 @pytest.mark.parametrize("hidden", [(), (6,), (4, 4, 4), (8,) * 5], ids=str)
 @pytest.mark.parametrize("activation", population.ACTIVATIONS)
 def test_members_equal_networks_trained_alone(optimizer, hidden, activation):
-    nets = [[fresh(s, hidden, activation, arm) for arm in ("default", "decorrelated")] for s in (0, 1, 2)]
+    nets = [
+        [fresh(s, hidden, activation, arm) for arm in ("default", "decorrelated")]
+        for s in (0, 1, 2)
+    ]
     epochs = 8  # of 13 steps: 104 steps
     trained = together(nets, optimizer, (0, 1, 2), epochs, activation)
     assert trained.steps == 104
@@ -83,7 +111,7 @@ def test_members_equal_networks_trained_alone(optimizer, hidden, activation):
 
 @pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
 def test_every_initialization_trains_as_it_does_alone(optimizer):
-    nets = [[fresh(5, (4, 4), arm=arm) for arm in ladder.ARMS]]
+    nets = [[fresh(5, (4, 4), arm=arm) for arm in STARTS]]
     trained = together(nets, optimizer, (5,), 8)
     for a, net in enumerate(nets[0]):
         assert_same(trained.member(0, a), alone(net, optimizer, 5, 8), 1e-7)
@@ -98,11 +126,13 @@ def test_evaluation_equals_the_plain_one_whatever_the_block(monkeypatch):
     torch.testing.assert_close(whole.evaluate(x, y), (accuracy, loss))
     for s in range(2):
         logits = nets[s][1](x)
-        assert accuracy[s, 1].item() == pytest.approx((logits.argmax(1) == y).double().mean().item())
+        assert accuracy[s, 1].item() == pytest.approx(
+            (logits.argmax(1) == y).double().mean().item()
+        )
         assert loss[s, 1].item() == pytest.approx(F.cross_entropy(logits, y).item(), rel=1e-5)
 
 
-@pytest.mark.parametrize("optimizer", [SGD, MOMENTUM, ADAM], ids=["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_member_that_diverges_disturbs_no_other_and_shows(optimizer, value):
     nets = [[fresh(s, (6,)) for _ in range(3)] for s in (0, 1)]
@@ -123,12 +153,16 @@ def test_float32_stays_near_the_oracle():
     for _ in train(trained, x.float(), y, (0, 1), BATCH, 8):
         pass
     assert trained.member(0, 0)[0].weight.dtype == torch.float32
-    for p, q in zip(trained.member(1, 1).parameters(), alone(nets[1][1].double(), ADAM, 1, 8).parameters()):
+    for p, q in zip(
+        trained.member(1, 1).parameters(), alone(nets[1][1].double(), ADAM, 1, 8).parameters()
+    ):
         torch.testing.assert_close(p.double(), q, rtol=1e-3, atol=1e-4)
 
 
 def test_what_a_network_learns_does_not_depend_on_its_company():
-    nets = [[fresh(s, (4, 4), arm=arm) for arm in ("default", "alive", "simplex")] for s in (0, 1, 2)]
+    nets = [
+        [fresh(s, (4, 4), arm=arm) for arm in ("default", "alive", "simplex")] for s in (0, 1, 2)
+    ]
     whole = together(nets, ADAM, (0, 1, 2), 5)
     lonely = together([[nets[2][1]]], ADAM, (2,), 5)
     assert_same(whole.member(2, 1), lonely.member(0, 0))
@@ -137,18 +171,25 @@ def test_what_a_network_learns_does_not_depend_on_its_company():
 def test_a_penalty_adds_its_gradients_by_weights_and_activations_to_its_arms():
     def batched(weights, hidden):  # [S, arms]
         cosine = F.normalize(weights[1], dim=-1)
-        return (cosine @ cosine.mT).square().sum((-1, -2)) + 0.3 * hidden[0].square().mean((-1, -2)) \
+        return (
+            (cosine @ cosine.mT).square().sum((-1, -2))
+            + 0.3 * hidden[0].square().mean((-1, -2))
             + 0.1 * hidden[1].mean((-1, -2)) ** 2
+        )
 
     def gradients(weights, hidden):
         with torch.enable_grad():
             given = [v.detach().requires_grad_() for v in (*weights, *hidden)]
-            found = torch.autograd.grad(batched(given[:len(weights)], given[len(weights):]).sum(), given, allow_unused=True)
-        return found[:len(weights)], found[len(weights):]
+            found = torch.autograd.grad(
+                batched(given[: len(weights)], given[len(weights) :]).sum(),
+                given,
+                allow_unused=True,
+            )
+        return found[: len(weights)], found[len(weights) :]
 
     nets = [[fresh(s, (4, 4)) for _ in range(2)] for s in (0, 1)]
     for optimizer in (SGD, ADAM):
-        trained = together(nets, optimizer, (0, 1), 4, penalties=lambda step: [(slice(1, 2), gradients)])
+        trained = together(nets, optimizer, (0, 1), 4, techniques=Acting(penalty=gradients))
         plain = together(nets, optimizer, (0, 1), 4)
         for s in range(2):
             net = alone(fresh(s, (4, 4)), optimizer, s, 4, penalty=batched)
@@ -162,7 +203,7 @@ def test_after_step_changes_the_weights_between_steps():
         for w in p.weights:
             w.clamp_(-0.1, 0.1)
 
-    trained = together([[fresh(0)]], SGD, (0,), 1, after_step=clip)
+    trained = together([[fresh(0)]], SGD, (0,), 1, techniques=Acting(change=clip))
     assert max(w.abs().max() for w in trained.weights) <= 0.1
 
 
@@ -174,14 +215,17 @@ def test_training_pauses_before_at_pauses_and_after_each_epoch():
     assert pop.steps == 26
 
 
-@pytest.mark.parametrize("optimizer", [SGD, MOMENTUM, ADAM], ids=["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
 def test_recorded_steps_are_the_steps(optimizer, monkeypatch):
     nets = [[fresh(s, arm=arm) for arm in ("default", "alive")] for s in (0, 1)]
     plain = together(nets, optimizer, (0, 1), 3)
     pop = Population(nets, optimizer)
     calls = []
 
-    class Recorder:  # what a CUDA graph does with the work: nothing when it is recorded, and no Python when it is replayed
+    class Recorder:
+        """What a CUDA graph does with the work: nothing when it is recorded, and no Python when it
+        is replayed."""
+
         def __init__(self, device):
             pass
 
@@ -203,22 +247,26 @@ def test_recorded_steps_are_the_steps(optimizer, monkeypatch):
             pop.steps = steps
 
         def tensors(self):
-            return [pop._flat] + ([] if pop._direct else [*pop._state, pop._step])
+            return [pop._flat, *pop._state, pop._step]
 
     monkeypatch.setattr(population, "_recordable", lambda pop: True)
     monkeypatch.setattr(population, "_Graph", Recorder)
     x, y = problem()
     assert list(train(pop, x, y, (0, 1), BATCH, 3, pauses=(2, 7))) == [0, 2, 7, 13, 26, 39]
     assert torch.equal(pop._flat, plain._flat) and pop.steps == plain.steps == 39
-    assert calls == ["warm up"] * 3 + ["record"] + ["replay"] * (3 * 12 - 3)  # the last of an epoch is smaller
+    assert calls == ["warm up"] * 3 + ["record"] + ["replay"] * (
+        3 * 12 - 3
+    )  # the last of an epoch is smaller
 
 
 def test_only_what_runs_on_a_gpu_by_itself_is_recorded():
-    def recordable(device="cuda", penalties=None, after_step=None):
-        return population._recordable(SimpleNamespace(device=torch.device(device), penalties=penalties, after_step=after_step))
+    def recordable(device="cuda", techniques=None):
+        return population._recordable(
+            SimpleNamespace(device=torch.device(device), techniques=techniques)
+        )
 
     assert recordable()
-    assert not recordable("cpu") and not recordable(penalties=lambda step: []) and not recordable(after_step=lambda p: None)
+    assert not recordable("cpu") and not recordable(techniques=Acting())
     with ThreadPoolExecutor(1) as threads:
         assert not threads.submit(recordable).result()
 
@@ -238,7 +286,9 @@ def test_each_seed_has_its_own_order_over_all_samples_new_every_epoch():
     epochs = [order for _, order in zip(range(2), orders((3, 4), 50))]
     for order in epochs:
         assert all(sorted(line.tolist()) == list(range(50)) for line in order)
-    assert not torch.equal(epochs[0][0], epochs[0][1]) and not torch.equal(epochs[0][0], epochs[1][0])
+    assert not torch.equal(epochs[0][0], epochs[0][1]) and not torch.equal(
+        epochs[0][0], epochs[1][0]
+    )
     assert torch.equal(epochs[0][1], next(orders((4,), 50))[0])  # whatever the other seeds are
 
 
@@ -249,15 +299,20 @@ def test_shapes_and_parameter_counts():
     assert pop.parameters_per_network == 12_730
 
 
-@pytest.mark.parametrize("make, message", [
-    (lambda: network((3, 4, 2), "relU"), "unknown activation 'relU'; choose one of relu"),
-    (lambda: network((3,)), "two or more positive layer sizes"),
-    (lambda: Optimizer("adma", 0.1), "unknown optimizer 'adma'; choose sgd or adam"),
-    (lambda: Optimizer("sgd", -1), "the learning rate must be positive, not -1"),
-    (lambda: Optimizer("adam", 0.1, momentum=0.9), "momentum is SGD's"),
-    (lambda: Population([[network((3, 2))], [network((3, 3))]], SGD), "the same sizes"),
-    (lambda: list(train(Population([[network((3, 2))]], SGD), *problem(), (0, 1), 4, 1)), "has 1 seeds, not 2"),
-])
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: network((3, 4, 2), "relU"), "unknown activation 'relU'; choose one of relu"),
+        (lambda: network((3,)), "two or more positive layer sizes"),
+        (lambda: Optimizer("adma", 0.1), "unknown optimizer 'adma'; choose one of sgd, adam"),
+        (lambda: Optimizer("sgd", -1), "the learning rate must be positive, not -1"),
+        (lambda: Population([[network((3, 2))], [network((3, 3))]], SGD), "the same sizes"),
+        (
+            lambda: list(train(Population([[network((3, 2))]], SGD), *problem(), (0, 1), 4, 1)),
+            "has 1 seeds, not 2",
+        ),
+    ],
+)
 def test_bad_input_is_refused_before_any_work(make, message):
     with pytest.raises(ValueError, match=message):
         make()

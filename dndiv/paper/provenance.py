@@ -9,9 +9,18 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from dndiv.table import ROOT, atomically
+from dndiv.paper.files import ROOT, atomically
 
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "seaborn", "papermill")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "seaborn",
+    "papermill",
+)
 
 
 def versions() -> dict[str, str]:
@@ -29,19 +38,27 @@ def machine() -> dict[str, str | int]:
     """Processor, cores that this process may use, and memory."""
     try:
         with open("/proc/cpuinfo", encoding="utf8") as lines:
-            processor = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+            processor = next(
+                line.split(":")[1].strip() for line in lines if line.startswith("model name")
+            )
     except (OSError, StopIteration):
         processor = platform.processor() or platform.machine()
     facts = {"system": platform.system(), "processor": processor, "cores": os.cpu_count() or 1}
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        facts["memory_gib"] = round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30)
+        facts["memory_gib"] = round(
+            os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+        )
     return facts
 
 
 def commit() -> str:
-    """The checkout's commit, with "+changes" where files differ from it; "unknown" outside a checkout."""
+    """The checkout's commit, with "+changes" where files differ from it; "unknown" outside a
+    checkout."""
+
     def git(*words):
-        return subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True).stdout
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
+        ).stdout
 
     try:
         changed = git("status", "--porcelain", "--untracked-files=no").strip()
@@ -51,7 +68,8 @@ def commit() -> str:
 
 
 def record(folder: Path, facts: dict, step: str | None, seconds: float, add: bool = False) -> None:
-    """Put ``facts`` into ``folder``/provenance.json, and the wall time and peak memory of ``step``, if any.
+    """Put ``facts`` into ``folder``/provenance.json, and the wall time and peak memory of ``step``,
+    if any.
 
     add: seconds add up with those of before, for a step that goes on where it was interrupted.
     """
@@ -63,6 +81,14 @@ def record(folder: Path, facts: dict, step: str | None, seconds: float, add: boo
         steps = known.get("steps", {})
         if step is not None:
             before = steps.get(step, {}).get("seconds", 0) if add else 0
-            peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+            peak = max(
+                resource.getrusage(who).ru_maxrss
+                for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+            )
             steps[step] = {"seconds": round(before + seconds, 1), "peak_memory_mib": peak // 1024}
-        atomically(file, lambda part: part.write_text(json.dumps(known | facts | {"steps": steps}, indent=1) + "\n", "utf8"))
+        atomically(
+            file,
+            lambda part: part.write_text(
+                json.dumps(known | facts | {"steps": steps}, indent=1) + "\n", "utf8"
+            ),
+        )

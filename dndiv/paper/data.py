@@ -1,9 +1,10 @@
 """Data sets as in-memory tensors: MNIST and Fashion-MNIST, and the digits that every machine has.
 
-MNIST and Fashion-MNIST come through torchvision's own classes, archive names and MD5 sums. An archive is
-looked for, in this order, in ``DNDIV_DATA`` (where they are kept; by default ``data/`` of the checkout), then
-in ``DNDIV_DATA_SOURCE`` (a folder or URL that holds ``MNIST/raw/*.gz`` or ``MNIST/*.gz``), and, where no source
-is set, at torchvision's mirrors. Without a network, scikit-learn's embedded digits stand in and say so.
+MNIST and Fashion-MNIST come through torchvision's own classes, archive names and MD5 sums. An
+archive is looked for, in this order, in ``DNDIV_DATA`` (where they are kept; by default ``data/``
+of the checkout), then in ``DNDIV_DATA_SOURCE`` (a folder or URL that holds ``MNIST/raw/*.gz`` or
+``MNIST/*.gz``), and, where no source is set, at torchvision's mirrors. Without a network,
+scikit-learn's embedded digits stand in and say so.
 
 An image is flattened, and scaled by the scalar mean and standard deviation of the training set.
 """
@@ -23,14 +24,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dndiv.table import ARCHIVED, DATA_SETS, ROOT, TITLES, atomically
+from dndiv.checks import choose
+from dndiv.paper.files import ROOT, atomically
+from dndiv.paper.names import ARCHIVED, DATA, DATA_SETS
 
-NAMES = DATA_SETS
 TIMEOUT = 20  # seconds that a mirror may stay silent
 
 
 class DataError(RuntimeError):
-    """An archive is corrupt, or is not where the user's setting says; the message says which and what to do."""
+    """An archive is corrupt, or is not where the user's setting says; the message says which and
+    what to do."""
 
 
 class DataUnavailable(DataError):
@@ -57,7 +60,7 @@ class Dataset:
 
     @property
     def title(self) -> str:
-        return TITLES[self.name]
+        return DATA[self.name]
 
     def to(self, device: str | torch.device) -> "Dataset":
         moved = {k: getattr(self, k).to(device) for k in ("x_train", "y_train", "x_test", "y_test")}
@@ -71,13 +74,12 @@ def folder() -> Path:
 
 @lru_cache(maxsize=2)  # a worker trains several units on the same data
 def load(name: str) -> Dataset:
-    """The data set ``name`` (see ``NAMES``), fetched if need be.
+    """The data set ``name`` (one of ``names.DATA_SETS``), fetched if need be.
 
-    Raises ValueError for an unknown name, DataUnavailable where the archives cannot be had, DataError where
-    one is corrupt or not where ``DNDIV_DATA_SOURCE`` says.
+    Raises ValueError for an unknown name, DataUnavailable where the archives cannot be had,
+    DataError where one is corrupt or not where ``DNDIV_DATA_SOURCE`` says.
     """
-    if name not in NAMES:
-        raise ValueError(f"unknown data set {name!r}; choose one of {', '.join(NAMES)}")
+    choose("data set", name, DATA_SETS)
     train, test, classes = _digits() if name == "Digits" else _archived(name)
     (x_train, y_train), (x_test, y_test) = train, test
     scaled = [x.flatten(1).float() for x in (x_train, x_test)]
@@ -85,15 +87,20 @@ def load(name: str) -> Dataset:
     std = _mean(scaled[0], lambda part: (part - mean).square()) ** 0.5
     for x in scaled:
         x.sub_(mean).div_(std)
-    return Dataset(name, scaled[0], y_train.long(), scaled[1], y_test.long(), tuple(x_train.shape[1:]),
-                   tuple(classes), mean, std)
+    return Dataset(
+        name, scaled[0], y_train.long(), scaled[1], y_test.long(),
+        shape=tuple(x_train.shape[1:]), classes=tuple(classes), mean=mean, std=std,
+    )  # fmt: skip
 
 
 @cache
 def checksum(name: str) -> str:
-    """SHA-256 of a data set: of its verified archives, one after the other; of the digits, of their images and labels."""
-    parts = [x.numpy().tobytes() for pair in _digits()[:2] for x in pair] if name == "Digits" else \
-        [archive.read_bytes() for archive in fetch(name)]
+    """SHA-256 of a data set: of its verified archives, one after the other; of the digits, of their
+    images and labels."""
+    if name == "Digits":
+        parts = [x.numpy().tobytes() for pair in _digits()[:2] for x in pair]
+    else:
+        parts = [archive.read_bytes() for archive in fetch(name)]
     return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
@@ -103,10 +110,11 @@ def _mean(x: Tensor, function: Callable[[Tensor], Tensor]) -> float:
 
 
 def resolve(names: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-    """The data sets that can be had in place of ``names``, and a notice (empty if all could be had).
+    """The data sets that can be had in place of ``names``, and a notice (empty if all could be
+    had).
 
-    Fetches what is missing. A data set that is unavailable is replaced by the embedded digits, once; a corrupt
-    archive is an error.
+    Fetches what is missing. A data set that is unavailable is replaced by the embedded digits,
+    once; a corrupt archive is an error.
     """
     had, reasons = [], []
     for name in names:
@@ -120,13 +128,16 @@ def resolve(names: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
             had.append(name)
     if not reasons:
         return tuple(had), ""
-    return tuple(had), ("EMBEDDED DIGITS IN USE: " + "; ".join(reasons) + ". The embedded digits stand in; claims "
-                        "about these data sets are not tested. Remedy: set DNDIV_DATA_SOURCE to a folder or URL "
-                        "with the archives, or connect to a network, and run again.")
+    return tuple(had), (
+        f"EMBEDDED DIGITS IN USE: {'; '.join(reasons)}. The embedded digits stand in; claims about "
+        "these data sets are not tested. Remedy: set DNDIV_DATA_SOURCE to a folder or URL with the "
+        "archives, or connect to a network, and run again."
+    )
 
 
 def fetch(name: str) -> list[Path]:
-    """The verified archives of ``name`` in ``folder()``, copied or downloaded if they are not there."""
+    """The verified archives of ``name`` in ``folder()``, copied or downloaded if they are not
+    there."""
     dataset = _torchvision_class(name)
     raw = folder() / name / "raw"
     archives = []
@@ -148,43 +159,52 @@ def _torchvision_class(name):
 
 def _obtain(dataset, name, filename, md5, archive):
     source = os.environ.get("DNDIV_DATA_SOURCE")
+    below = (f"{name}/raw/{filename}", f"{name}/{filename}")
     if source and "://" not in source:
-        places = [Path(source).expanduser() / name / "raw" / filename, Path(source).expanduser() / name / filename]
+        places = [Path(source).expanduser() / part for part in below]
     elif source:
-        places = [f"{source.rstrip('/')}/{name}/raw/{filename}", f"{source.rstrip('/')}/{name}/{filename}"]
+        places = [f"{source.rstrip('/')}/{part}" for part in below]
     else:
         places = [mirror.rstrip("/") + "/" + filename for mirror in dataset.mirrors]
     failures = []
     for place in places:
+
         def save(part):
             if isinstance(place, Path):
                 shutil.copyfile(place, part)
             else:
-                with urllib.request.urlopen(place, timeout=TIMEOUT) as reply, open(part, "wb") as out:
-                    shutil.copyfileobj(reply, out)
+                with urllib.request.urlopen(place, timeout=TIMEOUT) as reply:
+                    with open(part, "wb") as out:
+                        shutil.copyfileobj(reply, out)
             _verify(part, md5, f"replace {place} by the published archive", said=place)
 
         try:
             return atomically(archive, save)  # in place only when verified
         except (OSError, http.client.HTTPException) as error:  # URLError and time-outs are OSErrors
-            failures.append(f"{place} ({error.__class__.__name__}: {getattr(error, 'strerror', None) or error})")
+            said = getattr(error, "strerror", None) or error
+            failures.append(f"{place} ({error.__class__.__name__}: {said})")
     tried = "; ".join(failures)
     if source:
-        raise DataError(f"{name}: {filename} is not in DNDIV_DATA_SOURCE={source}: tried {tried}. "
-                        f"Expected MD5 {md5}. Correct the setting, or unset it to download from the mirrors.")
+        raise DataError(
+            f"{name}: {filename} is not in DNDIV_DATA_SOURCE={source}: tried {tried}. Expected MD5 "
+            f"{md5}. Correct the setting, or unset it to download from the mirrors."
+        )
     raise DataUnavailable(f"{name} cannot be downloaded: {filename}, tried {tried}")
 
 
 def _verify(path: Path, md5: str, remedy: str, said=None):
     found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
     if found != md5:
-        raise DataError(f"{said or path} is corrupt or truncated: expected MD5 {md5}, found {found} "
-                        f"({path.stat().st_size:,} bytes). Remedy: {remedy}.")
+        raise DataError(
+            f"{said or path} is corrupt or truncated: expected MD5 {md5}, found {found} "
+            f"({path.stat().st_size:,} bytes). Remedy: {remedy}."
+        )
 
 
 def _archived(name):
     for archive in fetch(name):
-        # torchvision reads the unpacked files without a check, so they are held against the verified archive
+        # torchvision reads the unpacked files without a check, so they are held against the
+        # verified archive
         unpacked, content = archive.with_suffix(""), gzip.decompress(archive.read_bytes())
         if not unpacked.exists() or unpacked.read_bytes() != content:
             atomically(unpacked, lambda part: part.write_bytes(content))
@@ -198,7 +218,12 @@ def _digits():
     from sklearn.model_selection import train_test_split
 
     bunch = load_digits()
-    parts = train_test_split(torch.from_numpy(bunch.images).float(), torch.from_numpy(bunch.target).long(),
-                             test_size=360, stratify=bunch.target, random_state=0)
+    parts = train_test_split(
+        torch.from_numpy(bunch.images).float(),
+        torch.from_numpy(bunch.target).long(),
+        test_size=360,
+        stratify=bunch.target,
+        random_state=0,
+    )
     x_train, x_test, y_train, y_test = parts
     return (x_train, y_train), (x_test, y_test), [str(c) for c in bunch.target_names]

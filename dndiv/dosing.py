@@ -1,0 +1,105 @@
+"""Techniques on the arms of a population, each with its own dose."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from dndiv import streams
+from dndiv.population import Population
+from dndiv.techniques import Dose, by_shape, gradients
+
+
+class Dosing:
+    """The doses of a population's arms: ``Population(..., techniques=Dosing(doses, ...))``.
+
+    What happens to a network does not depend on the others.
+
+    Args:
+        doses: one per arm, or None. Neighbours of the same technique are computed together.
+        seeds: of the population; they fix the fresh weights that ``reinitialize`` draws.
+        inputs: [samples, pixels], training images on which it looks for redundant units.
+    """
+
+    def __init__(self, doses: Sequence[Dose | None], seeds: Sequence[int], inputs: Tensor):
+        self.penalties: list[tuple[slice, list[Dose]]] = []
+        self.changes: list[tuple[slice, list[Dose]]] = []
+        start = 0
+        for _, members in groupby(doses, key=lambda d: d.name if d and d.coefficient else None):
+            group = list(members)
+            arms = slice(start, start := start + len(group))
+            acting = [d for d in group if d and d.coefficient]
+            if acting:
+                kind = self.penalties if acting[0].technique.penalty else self.changes
+                kind.append((arms, acting))
+        self.inputs = inputs
+        self._generators = [streams.generator("redraw", seed) for seed in seeds]
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to do at all."""
+        return bool(self.penalties or self.changes)
+
+    def gradients(
+        self, step: int, weights: list[Tensor], hidden: list[Tensor]
+    ) -> Iterator[tuple[slice, Sequence[Tensor | None], Sequence[Tensor | None]]]:
+        """The penalties of this step: their arms, and their gradients by weights and by hidden."""
+        for arms, doses in self.penalties:
+            if any(d.due(step) for d in doses):
+                strength = partial(self._strength, step, doses)
+                mine, theirs = ([v[:, arms] for v in part] for part in (weights, hidden))
+                yield arms, *gradients(doses[0].technique, mine, theirs, strength)
+
+    def _strength(self, step, doses, measured) -> Tensor:
+        """Per network of a group and layer, [A, 1] or [S, A, layers]."""
+        c = self.inputs.new_tensor([[d.at(step) if d.due(step) else 0.0] for d in doses])
+        dynamic = [[d.schedule == "dynamic"] for d in doses]
+        if not any(d for (d,) in dynamic):
+            return c
+        return c * torch.where(torch.tensor(dynamic, device=c.device), measured(), 1.0)
+
+    def after_step(self, trained: Population) -> None:
+        """The changes of the weights that are due."""
+        draws = None
+        for arms, doses in self.changes:
+            if not any(d.due(trained.steps) for d in doses):
+                continue
+            strength = partial(self._strength, trained.steps, doses)
+            if doses[0].technique.looks_at == "weights":
+                self._change_rows(trained, arms, doses[0].technique, strength)
+                continue
+            if draws is None:  # every seed draws once for all: no network depends on the others
+                draws = [self._draw(w) for w in trained.weights]
+            self._change_units(trained, arms, doses[0].technique, strength, draws)
+
+    def _draw(self, weights: Tensor) -> Tensor:
+        drawn = [torch.randn(weights.shape[2:], generator=g) for g in self._generators]
+        return torch.stack(drawn).to(weights)
+
+    @staticmethod
+    def _change_rows(trained, arms, technique, strength) -> None:
+        for same, rows in by_shape([w[:, arms] for w in trained.weights[:-1]]):
+            c = strength(partial(technique.redundancy, rows)).expand(rows.shape[:3])
+            for k, moved in zip(same, technique.change(rows, c).unbind(2)):
+                trained.weights[k][:, arms] = moved
+
+    def _change_units(self, trained, arms, technique, strength, draws) -> None:
+        layers = trained.activations(self.inputs, arms)
+        for l, h in enumerate(layers):
+            S, A = h.shape[:2]
+            parts = [trained.weights[l], trained.biases[l], trained.weights[l + 1]]
+            w, b, out = (p[:, arms].flatten(0, 1).clone() for p in parts)
+            before = (
+                layers[l - 1].mean(-1).flatten(0, 1) if l else self.inputs.mean(0, keepdim=True)
+            )
+            c = strength(lambda: technique.redundancy(h).unsqueeze(-1))[..., 0].expand(S, A)
+            draw = draws[l].unsqueeze(1).expand(-1, A, -1, -1).flatten(0, 1)
+            redrawn = technique.change(w, b, out, before, h.flatten(0, 1), c.flatten(), draw)
+            for part, changed in zip(parts, (w, b, out)):
+                part[:, arms] = changed.view_as(part[:, arms])
+            redrawn = redrawn.view(h.shape[:3])
+            for weights, biases in trained.moments():
+                weights[l][:, arms].masked_fill_(redrawn.unsqueeze(-1), 0)
+                biases[l][:, arms].masked_fill_(redrawn, 0)
+                weights[l + 1][:, arms].masked_fill_(redrawn.unsqueeze(-2), 0)

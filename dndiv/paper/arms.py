@@ -1,0 +1,55 @@
+"""Two values that tables hold as text: an arm, and the place of a number in a network."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One treatment of a network: how it starts, and a technique that acts while it trains.
+
+    As text: ``start``, ``start+technique:schedule``, or ``start+technique:schedule@coefficient``;
+    without a coefficient, the one that coefficients.yml registers for the setting.
+    """
+
+    start: str
+    technique: str = ""
+    schedule: str = ""
+    coefficient: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Arm":
+        """The arm of a text. Raises ValueError for what is none."""
+        start, plus, rest = text.partition("+")
+        rest, at, given = rest.partition("@")
+        technique, colon, schedule = rest.partition(":")
+        try:
+            arm = cls(start, technique, schedule, float(given) if at else None)
+        except ValueError:
+            raise ValueError(f"arm {text!r}: {given!r} is no coefficient") from None
+        if not start or bool(plus) != bool(technique and colon and schedule):
+            raise ValueError(
+                f"arm {text!r} is not one: start, start+technique:schedule, or …@coefficient"
+            )
+        return arm
+
+    def __str__(self) -> str:
+        text = f"{self.start}+{self.technique}:{self.schedule}" if self.technique else self.start
+        return text if self.coefficient is None else f"{text}@{self.coefficient:g}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a network a value belongs: to all of it, to a layer (from 1), to a unit of the layer
+    (from 0), or to one of the unit's inputs or partners (``other``). As text: "", "2", "2.7",
+    "2.7.300"."""
+
+    layer: int | None = None
+    unit: int | None = None
+    other: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        return cls(*map(int, text.split("."))) if text else cls()
+
+    def __str__(self) -> str:
+        return ".".join(str(k) for k in (self.layer, self.unit, self.other) if k is not None)

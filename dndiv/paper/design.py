@@ -1,0 +1,406 @@
+"""The design of the experiments: which data, networks, arms and seeds, and why. All on this page.
+
+An experiment is a function of a preset and of the data sets at hand. It gives *units*: frozen
+specifications, each a block of seeds that is computed on its own (``compute.py``), single-threaded,
+so that a table does not depend on how many processes made it. For another network, learning rate,
+arm or number of seeds, change a line here: what depends on it is computed anew, and nothing else.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from dndiv.checks import choose
+from dndiv.paper.arms import Arm
+from dndiv.paper.names import ARCHIVED, DATA_SETS
+
+# ----------------------------------------------------------------------------------- the networks
+SETTINGS = {  # hidden layers; declared before any result, all reported
+    "shallow": (16,),  # one hidden layer: the setting of the paper's introduction
+    "tiny": (4, 4, 4),  # the narrowest: fan-in 4, where rows are far from orthogonal by chance
+    "narrow": (8, 8, 8, 8, 8),
+}
+LEARNING_RATES = {"sgd": 0.01, "adam": 0.001}  # the usual ones, not tuned
+BATCH = {"MNIST": 64, "FashionMNIST": 64, "Digits": 8}  # digits: 180 steps an epoch instead of 22
+PIXELS = 784  # of MNIST and Fashion-MNIST
+EPOCHS = 5  # the paper's "first 5 epochs"
+INIT_BATCH = 1024  # training images that data-aware initializations look at
+HELD_OUT = 1000  # images that diversity is measured on
+ENSEMBLE_UNITS = 32  # wider layers are not taken apart into members
+PARTNER = 1_000_000  # seed + PARTNER is the second, independent draw that a draw is compared with
+
+PARITY_BITS = {"XOR": 2, "Parity3": 3}  # tiny problems with known bad minima
+PARITIES = (("XOR", "1×2"), ("XOR", "1×3"), ("Parity3", "1×4"))
+PARITY_STEPS = 2500  # full-batch steps, each of them an epoch
+PARITY_LR = 0.1  # of SGD there
+ESCAPE_EVERY = 50  # steps between two looks at whether a network has left its plateau
+ESCAPE_EPOCHS = 3
+ESCAPED = {"XOR": 1.0, "Parity3": 1.0}  # the accuracy of a network that has; elsewhere, this:
+ESCAPED_IMAGES = 0.5
+
+PENALTY_EVERY = 4  # steps; four times the strength at every fourth step costs a fourth
+ANNEALED_EPOCHS = 2  # an annealed coefficient is 0 from here on
+TUNING_SHARE = 6  # one in 6 training images is held out for tuning: 10,000 of 60,000
+TUNING_SEED = 1000  # tuned on seeds from here on, which decide nothing else
+
+
+def hidden_layers(setting: str) -> tuple[int, ...]:
+    """The hidden layers of a setting: a name in ``SETTINGS``, or "5×8" for five of 8."""
+    if setting in SETTINGS:
+        return SETTINGS[setting]
+    depth, _, width = setting.partition("×")
+    if not (depth.isdecimal() and width.isdecimal() and int(depth) and int(width)):
+        raise ValueError(
+            f"unknown setting {setting!r}; choose one of {', '.join(SETTINGS)}, "
+            "or depth×width as in 5×8"
+        )
+    return (int(width),) * int(depth)
+
+
+# ----------------------------------------------------------------------------------- the units
+@dataclass(frozen=True)
+class Training:
+    """Networks of several arms, trained from the same seeds, and what is recorded of them.
+
+    arms are ``Arm`` values, or their texts. records: names in ``compute.RECORDS``, and looks: one
+    in ``compute.LOOKS``, say what is measured and when, besides the start and the end of every
+    epoch. observed: the arms whose diversity is measured; all, if none is named.
+    """
+
+    data: str
+    setting: str  # a name in SETTINGS, or "5×8"
+    optimizer: str  # a name in LEARNING_RATES
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    epochs: int = EPOCHS
+    records: tuple[str, ...] = ("accuracy",)
+    looks: str = "epochs"
+    observed: tuple[Arm, ...] = ()
+    held_out: bool = False  # tested on held-out training images, as what is tuned must be
+
+    def __post_init__(self):
+        choose("data set", self.data, DATA_SETS)
+        hidden_layers(self.setting)
+        choose("optimizer", self.optimizer, LEARNING_RATES)
+        _set_arms(self, "arms", "observed")
+        _check_arms(self.arms, self.seeds)
+        for arm in self.observed:
+            choose("observed arm", str(arm), [str(a) for a in self.arms])
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1, not {self.epochs}")
+        from dndiv.paper import compute  # names of what loads torch, once, when a unit is made
+
+        choose("looks", self.looks, compute.LOOKS)
+        for record in self.records:
+            choose("record", record, compute.RECORDS)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """The parity of 2 bits (XOR) or 3, by one hidden layer, in full batches of all inputs, ±1.
+
+    Rectifier networks that can represent these functions get stuck on them (Swirszcz, Czarnecki &
+    Pascanu 2017).
+    """
+
+    data: str
+    setting: str
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    optimizer: str = field(default="sgd", init=False)
+
+    def __post_init__(self):
+        choose("parity problem", self.data, PARITY_BITS)
+        hidden_layers(self.setting)
+        _set_arms(self, "arms")
+        _check_arms(self.arms, self.seeds)
+
+
+@dataclass(frozen=True)
+class Directions:
+    """Weights as they are drawn, without training: hidden layers of a setting on 784 pixels."""
+
+    setting: str
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    optimizer: str = field(default="none", init=False)
+    data: str = field(default="none", init=False)
+
+    def __post_init__(self):
+        choose("setting", self.setting, SETTINGS)
+        _set_arms(self, "arms")
+        _check_arms(self.arms, self.seeds)
+
+
+Unit = Training | Parity | Directions
+
+
+def _set_arms(unit: Unit, *fields: str) -> None:
+    """Texts of arms become arms."""
+    for name in fields:
+        arms = tuple(Arm.parse(a) if isinstance(a, str) else a for a in getattr(unit, name))
+        object.__setattr__(unit, name, arms)
+
+
+def _check_arms(arms: tuple[Arm, ...], seeds: tuple[int, ...]) -> None:
+    """Refuse arms and seeds that are unknown, missing or repeated."""
+    from dndiv.paper.starts import STARTS
+    from dndiv.techniques import SCHEDULES, TECHNIQUES
+
+    for arm in arms:
+        choose("start", arm.start, STARTS)
+        if arm.technique:
+            choose("technique", arm.technique, TECHNIQUES)
+            choose("schedule", arm.schedule, SCHEDULES)
+    if not arms or len(set(arms)) < len(arms):
+        raise ValueError(f"arms must be one or more different ones, not {[*map(str, arms)]}")
+    if not seeds or min(seeds) < 0 or max(seeds) >= PARTNER or len(set(seeds)) < len(seeds):
+        raise ValueError(
+            f"seeds must be one or more different integers from 0 to {PARTNER - 1}, not {seeds}"
+        )
+
+
+# ------------------------------------------------------------------------------------- the arms
+LADDER = (  # each differs from the one before in one thing, from the same draw
+    "default", "zero_bias", "he_scale", "equal_norms", "decorrelated", "standardized", "alive",
+)  # fmt: skip
+# what decides the 40 %: the ladder up to decorrelation, and decorrelation at the default scale
+CLAIM_ARMS = (*LADDER[:5], "default_decorrelated")
+EARLY_ARMS = (
+    *LADDER,
+    *("simplex", "simplex_standardized", "simplex_alive"),
+    *("default_decorrelated", "default_simplex", "default_gram"),
+)
+OBSERVED_ARMS = ("default", "decorrelated")  # whose neurons are looked at
+OTHERS = ("glorot", "he", "orthogonal", "sparse", "lsuv", "standard_normal")  # of the literature
+BASELINE_ARMS = tuple(f"{name}{twin}" for name in OTHERS for twin in ("", "_decorrelated"))
+DIRECTION_ARMS = (
+    *("default", "default_decorrelated", "default_simplex", "default_gram"),
+    *("he", "he_decorrelated"),
+)
+
+# candidates for a technique's coefficient, on held-out images: a decade or so apart
+GRID = {
+    "negative_correlation": (1e-5, 1e-4, 1e-3, 1e-2),
+    "weight_cosine": (0.01, 0.1, 1, 10),
+    "activation_decorrelation": (0.001, 0.01, 0.1, 1),
+    "log_volume": (0.001, 0.01, 0.1, 1),
+    "orthogonal_step": (0.01, 0.1, 0.3, 1),
+    "reinitialize": (0.001, 0.01, 0.05, 0.2),
+}
+TUNING_ARMS = (
+    "default",
+    *(
+        f"default+{technique}:{schedule}@{c:g}"
+        for technique, candidates in GRID.items()
+        for schedule in ("constant", "dynamic")
+        for c in candidates
+    ),
+)
+# the techniques as the paper's title has them, dynamic
+TECHNIQUE_ARMS = ("default", *(f"default+{technique}:dynamic" for technique in GRID))
+# and with other schedules and from other starts; those of a technique side by side, as a
+# population computes them together
+VARIANTS = (
+    ("default", "constant"),
+    ("default", "annealed"),
+    ("decorrelated", "dynamic"),
+    ("simplex", "dynamic"),
+)
+VARIANT_ARMS = (
+    *("decorrelated", "simplex"),
+    *(f"{start}+{technique}:{schedule}" for technique in GRID for start, schedule in VARIANTS),
+)
+ESCAPE_ARMS = (*TECHNIQUE_ARMS, "decorrelated", "simplex", "alive")
+
+WIDTHS, DEPTHS = (2, 4, 8, 16, 32, 64, 128, 256), (1, 3)
+
+
+# --------------------------------------------------------------------------------- the presets
+@dataclass(frozen=True)
+class Preset:
+    """How much is computed: data sets, numbers of seeds, and where techniques are tried."""
+
+    data: tuple[str, ...]
+    seeds: int  # of the initializations that decide claims
+    extension_seeds: int  # of those that go beyond the paper
+    baseline_seeds: int  # of the other initializations
+    width_seeds: int  # of networks of every width; two where they are wide and dear
+    direction_seeds: int  # of drawn, untrained weights
+    tuning_seeds: int  # of the coefficients' candidates
+    technique_seeds: int  # of the techniques that decide claims
+    variant_seeds: int  # of their other schedules and starts, on one data set in one setting
+    escape_seeds: int  # of networks whose plateaus are timed
+    widths: tuple[int, ...] = WIDTHS
+    technique_settings: tuple[str, ...] = tuple(SETTINGS)
+    parities: tuple[tuple[str, str], ...] = PARITIES
+
+
+PRESETS = {
+    "smoke": Preset(
+        ("Digits",), seeds=5, extension_seeds=5, baseline_seeds=2, width_seeds=2,
+        direction_seeds=20, tuning_seeds=1, technique_seeds=4, variant_seeds=1, escape_seeds=10,
+        widths=(2, 8, 32), technique_settings=("tiny",), parities=PARITIES[:1],
+    ),
+    "quick": Preset(
+        ARCHIVED, seeds=4, extension_seeds=1, baseline_seeds=1, width_seeds=1,
+        direction_seeds=50, tuning_seeds=1, technique_seeds=2, variant_seeds=1, escape_seeds=10,
+        widths=(2, 8, 32), technique_settings=("tiny",),
+    ),
+    "paper": Preset(
+        ARCHIVED, seeds=30, extension_seeds=15, baseline_seeds=5, width_seeds=5,
+        direction_seeds=200, tuning_seeds=2, technique_seeds=10, variant_seeds=3, escape_seeds=100,
+    ),
+}  # fmt: skip
+
+
+# ----------------------------------------------------------------------------- the experiments
+SEEDS_PER_UNIT = 5  # weights, gradients and moments of 5 seeds × 13 arms fit the cache
+
+
+def blocks(count: int, size: int = SEEDS_PER_UNIT, first: int = 0) -> list[tuple[int, ...]]:
+    """``count`` seeds from ``first`` on, in blocks of at most ``size``."""
+    seeds = range(first, first + count)
+    return [tuple(seeds[start : start + size]) for start in range(0, count, size)]
+
+
+def cells(names: Sequence[str], settings: Sequence[str] = ()) -> Iterator[tuple[str, str, str]]:
+    """Every data set, setting (by default all in ``SETTINGS``) and optimizer."""
+    for name in names:
+        for setting in settings or SETTINGS:
+            for optimizer in LEARNING_RATES:
+                yield name, setting, optimizer
+
+
+def directions(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """How similar the rows of a layer are as they are drawn, within a draw and across draws."""
+    return [
+        Directions(setting, DIRECTION_ARMS, block)
+        for setting in SETTINGS
+        for block in blocks(preset.direction_seeds, 25)
+    ]
+
+
+def early(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """The first epochs, which the 40 % are about, and the neurons of the observed arms.
+
+    The first seeds have all arms, the others those that decide claims.
+    """
+    observed = {
+        "records": ("accuracy", "diversity", "lesions"),
+        "looks": "powers of two",
+        "observed": OBSERVED_ARMS,
+    }
+    all_arms, only = preset.extension_seeds, preset.seeds - preset.extension_seeds
+    return [
+        Training(*cell, arms, block, **observed)
+        for arms, seeds in (
+            (EARLY_ARMS, blocks(all_arms)),
+            (CLAIM_ARMS, blocks(only, first=all_arms)),
+        )
+        for cell in cells(names)
+        for block in seeds
+    ]
+
+
+def baselines(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """Initializations of the literature, each beside its norm-matched decorrelated twin."""
+    return [
+        Training(*cell, BASELINE_ARMS, block)
+        for cell in cells(names)
+        for block in blocks(preset.baseline_seeds)
+    ]
+
+
+def redundancy(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """How many units the task needs, and how many are used: widths and depths."""
+    return [
+        Training(name, f"{depth}×{width}", "adam", ("default",), block,
+                 records=("accuracy", "diversity"))
+        for width in reversed(preset.widths)
+        for name in names
+        for depth in DEPTHS
+        for block in blocks(preset.width_seeds if width <= 64 else min(2, preset.width_seeds))
+    ]  # fmt: skip
+
+
+def portraits(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """What diverse and redundant neurons look like: two networks of one hidden layer."""
+    seeds = tuple(range(min(20, preset.seeds)))
+    options = {"records": ("accuracy", "portraits"), "looks": "a few early"}
+    return [Training(name, "shallow", "adam", ("default",), seeds, **options) for name in names]
+
+
+def tuning(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """The coefficients' candidates: one epoch, by images held out of the training set."""
+    options = {"epochs": 1, "records": ("accuracy in training",), "looks": "quarters",
+               "held_out": True}  # fmt: skip
+    images = [
+        Training(*cell, TUNING_ARMS, block, **options)
+        for cell in cells(names, preset.technique_settings)
+        for block in blocks(preset.tuning_seeds, first=TUNING_SEED)
+    ]
+    return images + [
+        Parity(*problem, TUNING_ARMS, block)
+        for problem in preset.parities
+        for block in blocks(10 * preset.tuning_seeds, 10, first=TUNING_SEED)
+    ]
+
+
+def reinforcement(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """The techniques in the first epochs; their variants in the deepest setting of one data set."""
+    records = ("accuracy", "layers")
+    decisive = [
+        Training(*cell, TECHNIQUE_ARMS, block, records=records)
+        for cell in cells(names, preset.technique_settings)
+        for block in blocks(preset.technique_seeds, 10)
+    ]
+    return decisive + [
+        Training(*cell, VARIANT_ARMS, block, records=records)
+        for cell in cells(names[:1], preset.technique_settings[-1:])
+        for block in blocks(preset.variant_seeds, 10)
+    ]
+
+
+def escape(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """When networks leave their plateaus: images with SGD, and parity problems."""
+    options = {"epochs": ESCAPE_EPOCHS, "records": ("plateau",), "looks": "every few steps"}
+    images = [
+        Training(names[0], "narrow", "sgd", ESCAPE_ARMS, block, **options)
+        for block in blocks(preset.escape_seeds, 20)
+    ]
+    return images + [
+        Parity(*problem, ESCAPE_ARMS, block)
+        for problem in preset.parities
+        for block in blocks(preset.escape_seeds, 50)
+    ]
+
+
+EXPERIMENTS = {
+    "directions": directions,
+    "early": early,
+    "baselines": baselines,
+    "redundancy": redundancy,
+    "portraits": portraits,
+    "tuning": tuning,
+    "reinforcement": reinforcement,
+    "escape": escape,
+}
+# A table has all rows of the experiment of its name, but for these two, which share the units of
+# one: what is known of all arms, and what is known of the observed ones.
+PARTS = {
+    "early": ("early", lambda rows: rows[(rows.layer == "") & (rows.epoch % 1 == 0)]),
+    "diversity": ("early", lambda rows: rows[rows.arm.isin(OBSERVED_ARMS)]),
+}
+
+
+def table_names() -> tuple[str, ...]:
+    """The tables that there are."""
+    parts = (name for name, (source, _) in PARTS.items() if source in EXPERIMENTS)
+    return tuple(dict.fromkeys((*EXPERIMENTS, *parts)))
+
+
+def units(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:
+    """The units of an experiment, on the data sets ``names``."""
+    choose("experiment", experiment, EXPERIMENTS)
+    choose("preset", preset, PRESETS)
+    return EXPERIMENTS[experiment](PRESETS[preset], names)

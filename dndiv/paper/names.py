@@ -1,0 +1,42 @@
+"""What things are called, in tables and to readers: what has no title is shown by its name."""
+
+COLUMNS = ["data", "setting", "optimizer", "arm", "seed", "layer", "epoch", "measure", "value"]
+CELL = ["data", "setting", "optimizer"]  # what stays the same within a comparison
+
+ARCHIVED = ("MNIST", "FashionMNIST")
+DATA_SETS = (*ARCHIVED, "Digits")
+
+DATA = {
+    "MNIST": "MNIST",
+    "FashionMNIST": "Fashion-MNIST",
+    "Digits": "Digits (embedded)",
+    "XOR": "XOR",
+    "Parity3": "3-bit parity",
+}
+OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
+STARTS = {
+    "default": "PyTorch's default",
+    "zero_bias": "biases zero",
+    "he_scale": "He's scale",
+    "simplex_standardized": "simplex, standardized",
+    "simplex_alive": "simplex, alive",
+    "default_decorrelated": "default, decorrelated",
+    "default_simplex": "default, simplex",
+    "default_gram": "default, Gram ascent",
+    "glorot": "Glorot",
+    "he": "He",
+    "lsuv": "LSUV",
+}
+TECHNIQUES = {"activation_decorrelation": "DeCov (activations)", "log_volume": "log-volume"}
+MEASURES = {  # of diversity, signed so that larger is more diverse
+    "effective_rank": "effective rank / width",
+    "correlation": "−|correlation| of activations",
+    "similarity": "−|cosine| of weights",
+    "log_volume": "log-volume of weights",
+    "dead": "−dead units",
+}
+
+
+def title(name: str, titles: dict[str, str]) -> str:
+    """The title of a name; without one, the name itself in words."""
+    return titles.get(name) or name.replace("_", " ")

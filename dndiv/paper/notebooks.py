@@ -1,0 +1,87 @@
+"""Notebooks: executed headlessly into results, and their sources with compared outputs."""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from dndiv.paper import files, provenance
+
+FOLDER = files.ROOT / "notebooks"
+KERNEL = "python3"  # the one that ipykernel puts into every environment
+QUIET = "--IPKernelApp.log_level=ERROR"  # no warning for every kernel that it listens on loopback
+COMPARED = "NBVAL_CHECK_OUTPUT"  # marks cells whose outputs are stored in the source
+
+
+def sources() -> list[Path]:
+    return sorted(FOLDER.glob("*.ipynb"))
+
+
+def executed(source: Path, preset: str) -> Path:
+    """Where the executed copy of a notebook is kept."""
+    return files.RESULTS / preset / "notebooks" / source.name
+
+
+def execute(source: Path, preset: str, device: str) -> int:
+    """Execute a notebook by papermill; a failed copy is kept in …/failed. Returns 0 or 1."""
+    import papermill
+    from papermill.exceptions import PapermillExecutionError
+
+    started = time.perf_counter()
+    parameters = {"PRESET": preset, "DEVICE": device}
+    known = papermill.inspect_notebook(str(source))
+    if unknown := set(parameters) - set(known):  # papermill itself would only warn
+        _say(
+            f"{source}: has no parameter {', '.join(sorted(unknown))}; it has "
+            f"{', '.join(known) or 'none'}. Declare it in the cell tagged 'parameters'."
+        )
+        return 1
+    target = executed(source, preset)
+    failed = target.parent.with_name("failed") / source.name
+    failed.parent.mkdir(parents=True, exist_ok=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        papermill.execute_notebook(
+            *(str(source), str(failed), parameters),
+            kernel_name=KERNEL,
+            cwd=str(source.parent),
+            progress_bar=False,
+            extra_arguments=[QUIET],
+        )
+    except PapermillExecutionError as error:
+        _say(
+            f"{source.name}: cell {error.cell_index} failed: {error.ename}: {error.evalue}\n"
+            f"The copy with its traceback is {failed}."
+        )
+        return 1
+    os.replace(failed, target)
+    seconds = time.perf_counter() - started
+    provenance.record(files.RESULTS / preset, {}, step=source.stem, seconds=seconds)
+    return 0
+
+
+def refresh(source: Path) -> None:
+    """Execute a source and store the outputs of its compared cells; all others are removed."""
+    import nbformat
+    from nbclient import NotebookClient
+
+    book = nbformat.read(source, as_version=4)
+    place = {"metadata": {"path": str(source.parent)}}
+    options = {"kernel_name": KERNEL, "extra_arguments": [QUIET], "resources": place}
+    NotebookClient(book, **options).execute()
+    for cell in book.cells:
+        cell.metadata.pop("execution", None)
+        if cell.cell_type == "code" and COMPARED in cell.source:
+            tags = cell.metadata.get("tags", [])
+            cell.metadata["tags"] = sorted({*tags, "keep_output"})  # for nbstripout
+        elif cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    book.metadata = {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": KERNEL},
+        "language_info": {"name": "python"},
+    }
+    nbformat.write(book, source)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,261 @@
+"""Words made of results: tables for a terminal, README and notebooks; sentences; claims.json."""
+
+import json
+import math
+import re
+import shutil
+from pathlib import Path
+from statistics import median
+
+import yaml
+
+from dndiv.checks import choose
+from dndiv.paper import claims, files
+from dndiv.paper.claims import NOT_TESTED, Result
+from dndiv.paper.files import REFERENCE
+
+SCALES = ("He's scale", "default scale")  # the controls that have a column
+HEADER = (
+    *("claim", "setting", "published", "measured [95 % interval]", "n"),
+    *(f"decorrelation alone, {scale}" for scale in SCALES),
+    *("verdict", "notebook"),
+)
+
+
+# ------------------------------------------------------------------------------------- numbers
+def percent(value: float | None) -> str:
+    """A relative change, as in "+4.0 %"; "–" where there is none."""
+    return f"{100 * value:+.1f} %" if _known(value) else "–"
+
+
+def correlation(value: float | None) -> str:
+    """A correlation, as in "+0.40"; "–" where there is none."""
+    return f"{value:+.2f}" if _known(value) else "–"
+
+
+def _known(value):
+    return value is not None and math.isfinite(value)
+
+
+def measured(numbers: dict) -> str:
+    """An estimate with its interval; numbers: estimate, low, high, and unit, as in ``Result``."""
+    values = (numbers.get(name) for name in ("estimate", "low", "high"))
+    rho = numbers.get("unit") == "ρ"
+    estimate, low, high = map(correlation if rho else percent, values)
+    return "–" if estimate == "–" else f"{'ρ = ' * rho}{estimate} [{low}, {high}]"
+
+
+def in_words(verdict: str | dict[str, int]) -> str:
+    """A verdict, or how many settings have which: "reproduced in 5, undecided in 6"."""
+    if isinstance(verdict, str):
+        return verdict
+    return ", ".join(f"{v} in {n}" for v, n in verdict.items())
+
+
+def reason(r: Result) -> str:
+    """Why nothing is said of a result, or what was measured beside it."""
+    if r.reason or not r.beside:
+        return r.reason
+    if "p_logrank" in r.beside:
+        p, earlier, later = (r.beside[name] for name in ("p_logrank", "earlier", "later"))
+        return (
+            f"log-rank p = {p:.2g}; "
+            f"{100 * earlier:.0f} % of seeds earlier, {100 * later:.0f} % later"
+        )
+    [(name, value)] = r.beside.items()
+    return f"{name} {measured(value) if isinstance(value, dict) else percent(value)}"
+
+
+# -------------------------------------------------------------------------------------- tables
+def rows(results: list[Result]) -> list[tuple[str, ...]]:
+    """The results as text, in the columns of ``HEADER``; the settings of a technique as one."""
+    return [
+        (
+            members[0].claim,
+            _where(members),
+            f"about {percent(members[0].published)}" if members[0].published else "–",
+            _range(members) if members[0].group else measured(vars(members[0])),
+            str(min((r.n for r in members if r.n is not None), default="–")),
+            *(measured((members[0].alone or {}).get(scale, {})) for scale in SCALES),
+            _verdict(members),
+            members[0].notebook or "–",
+        )
+        for members in claims.grouped(results).values()
+    ]
+
+
+def _where(members):
+    if members[0].group:
+        return f"{members[0].group.replace('_', ' ')}, {len(members)} settings"
+    return members[0].setting or "–"
+
+
+def _range(members):
+    estimates = [r.estimate for r in members if _known(r.estimate)]
+    if not estimates:
+        return "–"
+    low, high = min(estimates), max(estimates)
+    return f"median {percent(median(estimates))}, from {percent(low)} to {percent(high)}"
+
+
+def _verdict(members):
+    for decided in claims.decided(members).values():
+        return in_words(decided)
+    return f"{NOT_TESTED} ({reason(members[0])})"
+
+
+def as_text(results: list[Result]) -> str:
+    """A table with fixed columns, for a terminal."""
+    lines = [HEADER, *rows(results)]
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def as_markdown(results: list[Result]) -> str:
+    """The same table for README and notebooks."""
+    return _markdown([HEADER, *rows(results)])
+
+
+def _markdown(lines):
+    head, *rest = lines
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ("---",) * len(head), *rest))
+
+
+def differences(results: list[Result]) -> list[str]:
+    """A line for everything that is decided otherwise than registered."""
+    members = claims.grouped(results)
+    return [
+        f"{key[0]}, {_where(members[key])}: {in_words(found)}, "
+        f"registered in claims.yml: {in_words(expected)}"
+        for key, (found, expected) in claims.differences(results).items()
+    ]
+
+
+# ----------------------------------------------------------------------------------- sentences
+def headline(results: list[Result], claim: str) -> str:
+    """How many of how many settings reproduce a claim."""
+    found = [r for r in results if r.claim == claim]
+    settings, groups = ({getattr(r, key) for r in found} for key in ("setting", "group"))
+    size = f"{len(settings)} setting{'s' * (len(settings) > 1)}"
+    if None not in groups:
+        size = f"{len(groups)} techniques × {size}"
+    return f"`{claim}`, {size}: {in_words(claims.counts(found))}"
+
+
+def summary(results: list[Result]) -> str:
+    """The verdict on the 40 % (Markdown)."""
+    early = [r for r in results if r.claim == "early-40"]
+    published = f"{early[0].published:.0%}"
+    lines = [f"**The {published} during the first 5 epochs:** {headline(results, 'early-40')}."]
+    if held := [r for r in early if r.verdict == "reproduced"]:
+        places = "; ".join(f"{r.setting} ({measured(vars(r))})" for r in held)
+        lines.append(f"Reproduced, as a method: {places}.")
+    for label in early[0].alone:
+        up = sum(bool(low and low > 0) for low in (r.alone[label]["low"] for r in early))
+        most = max(early, key=lambda r: r.alone[label]["estimate"])
+        lines.append(
+            f"**Decorrelation alone, {label}** (same draw, norms and biases): interval above zero "
+            f"in {up} of {len(early)} settings, at most {measured(most.alone[label])} "
+            f"({most.setting})."
+        )
+    return " ".join(lines)
+
+
+def assumptions() -> str:
+    """The assumptions as a Markdown table."""
+    entries = yaml.safe_load(files.ASSUMPTIONS.read_text("utf8"))
+    columns = ("choice", "here", "why", "otherwise")
+    lines = [tuple(entry[c] for c in columns) for entry in entries]
+    return _markdown([("choice", "here", "why", "if made otherwise"), *lines])
+
+
+# ---------------------------------------------------------------------------- claims.json, README
+def write(results: list[Result], file: Path) -> None:
+    """claims.json: the results as a list, with null where there is no number."""
+    entries = json.loads(json.dumps([_entry(r) for r in results]), parse_constant=lambda _: None)
+    text = json.dumps(entries, indent=1, ensure_ascii=False) + "\n"
+    files.atomically(file, lambda part: part.write_text(text, "utf8"))
+
+
+def _entry(r: Result) -> dict:
+    """What claims.json holds of a result: what was not measured is left out."""
+    always = ("published", "notebook", *(["expected"] if r.setting else []))
+    entry = vars(r) | {"reason": reason(r), "expected": r.expected and in_words(r.expected)}
+    del entry["beside"]
+    return {name: value for name, value in entry.items() if value is not None or name in always}
+
+
+def read(file: Path) -> list[Result]:
+    """The results that ``write`` has left; what is expected is left out, for claims.yml says it."""
+    entries = json.loads(file.read_text("utf8"))
+    return [Result(**(entry | {"expected": None})) for entry in entries]
+
+
+def generated(text: str, folder: Path) -> str:
+    """``text`` with the parts between <!-- begin NAME --> and <!-- end NAME --> made anew from the
+    results in ``folder``; an unknown part is refused."""
+    results = read(folder / "claims.json")
+    parts = {
+        "headline": summary(results),
+        "claims": as_markdown(results),
+        "times": _times(json.loads((folder / "provenance.json").read_text("utf8"))),
+        "speed": (folder / "bench" / "table.md").read_text("utf8").strip(),
+        "assumptions": assumptions(),
+    }
+
+    def fill(match):
+        choose("generated part", match[1], parts)
+        return f"<!-- begin {match[1]} -->\n{parts[match[1]]}\n<!-- end {match[1]} -->"
+
+    return re.sub(r"<!-- begin (\S+) -->.*?<!-- end \1 -->", fill, text, flags=re.DOTALL)
+
+
+def write_readme() -> None:
+    """Bring the README's generated parts up to the reference."""
+    file = files.ROOT / "README.md"
+    text = generated(file.read_text("utf8"), files.RESULTS / REFERENCE)
+    files.atomically(file, lambda part: part.write_text(text, "utf8"))
+
+
+def promote() -> None:
+    """Make the finished paper run, and the last benchmark, the reference; FileNotFoundError where
+    there is no finished run."""
+    paper, reference = files.RESULTS / "paper", files.RESULTS / REFERENCE
+    if not all((paper / part).exists() for part in ("claims.json", "tables", "figures")):
+        raise FileNotFoundError("there is no finished paper run; make one with `make reproduce`")
+    # the CSV and PDF files beside the figures follow from the tables
+    parts = [(paper / "tables", ()), (paper / "figures", ("*.csv", "*.pdf"))]
+    if (files.RESULTS / "bench").exists():  # or else the benchmark stays the one of before
+        parts.append((files.RESULTS / "bench", ("*.pdf",)))
+    for part, left_out in parts:
+        shutil.rmtree(reference / part.name, ignore_errors=True)
+        ignored = shutil.ignore_patterns(*left_out)
+        shutil.copytree(part, reference / part.name, ignore=ignored)
+    for name in ("claims.json", "provenance.json"):
+        shutil.copy(paper / name, reference / name)
+
+
+def _times(facts: dict) -> str:
+    """Run times and memory of the reference run, with the machine named."""
+    machine, steps, versions = facts["machine"], facts["steps"], facts["versions"]
+    units = facts["experiments"].values()
+    count, work = (sum(e[key] for e in units) for key in ("units", "unit_seconds"))
+    peak = max(e["peak_memory_mib"] for e in units) / 1024
+    lines = [("step", "time", "peak memory of its largest process")]
+    if "setup" in steps:
+        minutes = steps["setup"]["seconds"] / 60
+        lines.append(("`make setup`: the environment", f"{minutes:.1f} min", "–"))
+    time = f"{steps['tables']['seconds'] / 60:.0f} min, for {work / 60:.0f} min of single-threaded"
+    time += f" work by {machine['cores']} processes"
+    lines.append((f"training, {count} units", time, f"{peak:.1f} GiB"))
+    books = [s for name, s in steps.items() if name not in ("setup", "tables")]
+    minutes = sum(s["seconds"] for s in books) / 60 / 2
+    peak = max(s["peak_memory_mib"] for s in books) / 1024
+    lines.append(
+        (f"{len(books)} notebooks, two at a time", f"{minutes:.1f} min", f"{peak:.1f} GiB")
+    )
+    return f"""{_markdown(lines)}
+
+Measured for the paper preset on {machine["cores"]} cores of {machine["processor"]} with \
+{machine.get("memory_gib", "?")} GiB, {facts["device"].upper()}, Python {versions["python"]}, \
+torch {versions["torch"]}."""

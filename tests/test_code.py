@@ -1,0 +1,164 @@
+"""The tracker of what depends on what: what is reached, and which edits make something stale."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from dndiv.paper import cache, code, design, files
+from dndiv.paper.design import Training
+
+ROOT = [("dndiv.paper.compute", "KINDS")]
+
+
+@pytest.fixture
+def edited(tmp_path, monkeypatch):
+    """A copy of the package with a text replaced in a module; the key of a unit is its own."""
+    shutil.copytree(
+        files.ROOT / "dndiv", tmp_path / "dndiv", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    monkeypatch.setattr(code, "ROOT", tmp_path)
+    memories = (code._definitions, code._imports, cache._code)
+
+    def forget():
+        for memory in memories:
+            memory.cache_clear()
+
+    def edit(module, old, new):
+        path = tmp_path / module
+        text = path.read_text("utf8")
+        assert text.count(old) >= 1, f"{module} has no {old!r}"
+        path.write_text(text.replace(old, new, 1), "utf8")
+        forget()
+
+    forget()
+    yield edit
+    forget()
+
+
+PLAIN = Training("Digits", "tiny", "sgd", ("default", "decorrelated"), (0,))
+TREATED = Training("Digits", "tiny", "sgd", ("default", "default+log_volume:constant@0.1"), (0,))
+
+
+@pytest.mark.parametrize(
+    "module, old, new, unit",
+    [
+        # a helper of a helper, three modules away
+        ("dndiv/init.py", "return rows / torch.linalg", "return 2 * rows / torch.linalg", PLAIN),
+        ("dndiv/population.py", "return -(-samples // batch)", "return samples // batch", PLAIN),
+        ("dndiv/paper/design.py", "INIT_BATCH = 1024", "INIT_BATCH = 512", PLAIN),
+        ("dndiv/paper/design.py", '"Digits": 8', '"Digits": 16', PLAIN),
+        ("dndiv/paper/design.py", '"sgd": 0.01', '"sgd": 0.02', PLAIN),
+        (
+            "dndiv/streams.py",
+            '"order": lambda seed: 2 * seed + 1',
+            '"order": lambda seed: seed',
+            PLAIN,
+        ),
+        ("dndiv/techniques.py", "RIDGE = 1e-4", "RIDGE = 1e-5", TREATED),
+        ("dndiv/paper/data.py", "x.sub_(mean).div_(std)", "x.sub_(mean)", PLAIN),
+    ],
+)
+def test_an_edit_of_what_is_reached_makes_a_unit_stale(edited, module, old, new, unit):
+    before = cache.key(unit)
+    edited(module, old, new)
+    assert cache.key(unit) != before
+
+
+@pytest.mark.parametrize(
+    "module, old, new, unit",
+    [
+        # what is said in an error, a comment, a docstring, an annotation
+        ("dndiv/paper/data.py", "is corrupt or truncated", "is damaged", PLAIN),
+        ("dndiv/population.py", "# one product per seed,", "# a product for each seed,", PLAIN),
+        ("dndiv/init.py", "Set every bias to zero.", "All biases become zero.", PLAIN),
+        ("dndiv/population.py", "samples: int, batch: int) -> int", "samples, batch)", PLAIN),
+        # what other units are about: other optimizers, starts, techniques, measures, a new setting
+        ("dndiv/paper/design.py", '"adam": 0.001', '"adam": 0.002', PLAIN),
+        ("dndiv/paper/starts.py", "argsort(1) < 15", "argsort(1) < 10", PLAIN),
+        ("dndiv/techniques.py", "max(n * (n - 1), 1)", "max(n * n, 1)", PLAIN),
+        ("dndiv/diversity.py", "CONSTANT = 1e-6", "CONSTANT = 1e-5", PLAIN),
+        (
+            "dndiv/paper/design.py",
+            '"tiny": (4, 4, 4),',
+            '"tiny": (4, 4, 4), "two": (12, 12),',
+            PLAIN,
+        ),
+        ("dndiv/paper/claims.py", "import", "import", PLAIN),
+    ],
+)
+def test_other_edits_do_not(edited, module, old, new, unit):
+    before = cache.key(unit)
+    edited(module, old, new)
+    assert cache.key(unit) == before
+
+
+def test_what_is_handed_on_imported_late_or_loaded_when_asked_for_is_found(tmp_path):
+    tree = code.stripped(
+        "import dndiv\nfrom dndiv.paper import design as d, tables\n"
+        "def f():\n    from dndiv.init import layers\n    return layers\n"
+        "dndiv.decorrelated_\nd.SETTINGS\ntables.table\n"
+    )
+    assert set(code.mentioned(tree)) == {
+        ("dndiv.init", "layers"),
+        ("dndiv.init", "decorrelated_"),
+        ("dndiv.paper.design", "SETTINGS"),
+        ("dndiv.paper.tables", "table"),
+    }
+
+
+def test_an_unknown_name_is_an_error_and_not_an_empty_dependence():
+    with pytest.raises(ValueError, match="dndiv.paper.compute defines no 'KIND'"):
+        code.digest([("dndiv.paper.compute", "KIND")])
+
+
+def test_the_walk_reaches_every_record_look_start_and_technique():
+    reached = code.reached(ROOT)
+    for name in (*design.EARLY_ARMS, *design.BASELINE_ARMS):
+        assert f"'{name}'" in reached["dndiv.paper.starts", "STARTS"]
+    assert ("dndiv.techniques", "reinitialize_") in reached
+    assert ("dndiv.diversity", "log_volume") in reached
+    restricted = code.reached(ROOT, {"Training", "default", "sgd", "Digits", "tiny", "accuracy"})
+    assert ("dndiv.techniques", "reinitialize_") not in restricted
+    assert len(restricted) < len(reached)
+
+
+def test_comments_docstrings_and_what_is_raised_do_not_change_the_code_and_statements_do():
+    def text(source):
+        import ast
+
+        return ast.unparse(code.stripped(source))
+
+    one = (
+        'def f(x: int) -> int:\n    """Doc."""\n'
+        '    if x: raise ValueError("bad")\n    return x + 1\n'
+    )
+    same = (
+        '# why\ndef f(x):\n\n    if x:\n        raise ValueError(f"{x} is bad")\n'
+        "    return (x + 1)\n"
+    )
+    assert text(one) == text(same) != text(one.replace("+ 1", "+ 2"))
+    assert text(one) != text(one.replace("ValueError", "KeyError"))
+
+
+# ---------------------------------------------------------------------------- who imports whom
+LIBRARY = sorted(p.stem for p in (files.ROOT / "dndiv").glob("*.py") if p.stem != "__main__")
+
+
+@pytest.mark.parametrize("module", LIBRARY)
+def test_the_library_imports_nothing_of_the_paper(module):
+    source = (files.ROOT / "dndiv" / f"{module}.py").read_text("utf8")
+    imported = [target for target, _ in code._imported(code.stripped(source)).values()]
+    assert not [t for t in imported if t.startswith(("dndiv.paper", "dndiv.bench"))]
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["arms", "claims", "code", "design", "effects", "figures", "figures.early", "figures.diversity"]
+    + ["figures.initialization", "figures.overview", "figures.plateaus", "figures.redundancy"]
+    + ["figures.reinforcement", "names", "notebooks", "outcomes", "report", "reproduce", "tables"],
+)
+def test_what_comes_after_tables_needs_no_torch(module):
+    program = f"import sys, dndiv.paper.{module}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -1,0 +1,98 @@
+"""The design: specifications that are refused where they are wrong, arms, places, presets."""
+
+import dataclasses
+
+import pytest
+
+from dndiv.paper import design
+from dndiv.paper.arms import Arm, Place
+from dndiv.paper.design import Directions, Parity, Training
+from dndiv.paper.names import OPTIMIZERS
+
+
+@pytest.mark.parametrize(
+    "text, arm",
+    [
+        ("he", Arm("he")),
+        ("default+log_volume:dynamic", Arm("default", "log_volume", "dynamic")),
+        ("default+weight_cosine:constant@0.1", Arm("default", "weight_cosine", "constant", 0.1)),
+        ("simplex+reinitialize:annealed@1e-05", Arm("simplex", "reinitialize", "annealed", 1e-5)),
+    ],
+)
+def test_an_arm_is_the_same_as_value_and_as_text(text, arm):
+    assert Arm.parse(text) == arm and str(arm) == text
+
+
+@pytest.mark.parametrize("text", ["", "+x:y", "a+", "a+x", "a+x:", "a+:y", "a+x:y@", "a+x:y@z"])
+def test_what_is_no_arm_is_refused(text):
+    with pytest.raises(ValueError, match="arm "):
+        Arm.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text, place",
+    [("", Place()), ("2", Place(2)), ("2.0", Place(2, 0)), ("1.7.300", Place(1, 7, 300))],
+)
+def test_a_place_is_the_same_as_value_and_as_text(text, place):
+    assert Place.parse(text) == place and str(place) == text
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"data": "mnist"}, "unknown data set 'mnist'; choose one of MNIST"),
+        ({"setting": "wide"}, "unknown setting 'wide'; choose one of shallow, tiny, narrow"),
+        ({"optimizer": "SGD"}, "unknown optimizer 'SGD'; choose one of sgd, adam"),
+        (
+            {"arms": ("default", "decorelated")},
+            "unknown start 'decorelated'; choose one of default",
+        ),
+        ({"arms": ()}, "one or more different ones"),
+        ({"arms": ("he", "he")}, "one or more different ones"),
+        ({"seeds": ()}, "one or more different integers"),
+        ({"seeds": (1, 1)}, "one or more different integers"),
+        ({"seeds": (-1,)}, "integers from 0"),
+        (
+            {"arms": ("default+log_volume:linear",)},
+            "unknown schedule 'linear'; choose one of constant",
+        ),
+        ({"arms": ("default+logvolume:dynamic",)}, "unknown technique 'logvolume'"),
+        ({"observed": ("alive",)}, "unknown observed arm"),
+        ({"looks": "often"}, "unknown looks 'often'; choose one of epochs"),
+        ({"records": ("acuracy",)}, "unknown record 'acuracy'; choose one of accuracy"),
+        ({"epochs": 0}, "at least 1, not 0"),
+    ],
+)
+def test_a_bad_specification_is_refused_with_the_valid_values(change, message):
+    good = Training("Digits", "tiny", "sgd", ("default",), (0,))
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(good, **change)
+
+
+def test_specifications_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Training("Digits", "tiny", "sgd", ("default",), (0,)).epochs = 3
+
+
+@pytest.mark.parametrize(
+    "make, message",
+    [
+        (lambda: Parity("XOR4", "1×2", ("default",), (0,)), "unknown parity problem 'XOR4'"),
+        (lambda: Directions("wide", ("default",), (0,)), "unknown setting 'wide'"),
+        (lambda: design.units("late", "smoke", ()), "unknown experiment 'late'"),
+        (lambda: design.units("early", "papr", ()), "unknown preset 'papr'"),
+    ],
+)
+def test_other_names_are_refused_as_well(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize("preset, seeds", [("smoke", 5), ("quick", 4), ("paper", 30)])
+def test_presets_cover_every_setting_with_their_seeds(preset, seeds):
+    names = design.PRESETS[preset].data
+    cells = {}
+    for unit in design.units("early", preset, names):
+        cells.setdefault((unit.data, unit.setting, unit.optimizer), []).extend(unit.seeds)
+    assert len(cells) == len(names) * len(design.SETTINGS) * len(OPTIMIZERS)
+    assert all(found == list(range(seeds)) for found in cells.values())
