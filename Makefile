@@ -23,7 +23,7 @@ ifneq ($(JOBS),)
 export DNDIV_JOBS := $(JOBS)
 endif
 
-.PHONY: reproduce test setup lint lab check report bench reference refresh lock clean help
+.PHONY: reproduce test setup lint lab check report coverage bench reference refresh lock clean help
 
 ifeq ($(filter $(PRESET),paper quick smoke),)
 $(error unknown PRESET '$(PRESET)'; choose paper, quick or smoke)
@@ -76,6 +76,10 @@ report: setup
 reference: setup
 	$(PY) -m dndiv report --promote
 
+# how often the intervals cover, simulated from the seeds of the reference; a minute
+coverage: setup
+	$(PY) -m dndiv coverage --preset reference
+
 # a population against other ways to train its networks, side by side; minutes, best on an idle machine
 bench: setup
 	@$(PY) -m dndiv bench
@@ -94,4 +98,4 @@ clean:
 
 help:
 	@sed -n '2,4p' Makefile
-	@echo "# also: setup, lint, lab, check, report, bench, reference, refresh, lock, clean"
+	@echo "# also: setup, lint, lab, check, report, coverage, bench, reference, refresh, lock, clean"

@@ -21,9 +21,17 @@ class Dosing:
         doses: one per arm, or None. Neighbours of the same technique are computed together.
         seeds: of the population; they fix the fresh weights that ``reinitialize`` draws.
         inputs: [samples, pixels], training images on which it looks for redundant units.
+        held: per arm, whether the rows of its hidden layers are brought back to the norms that
+            they had at the start, after every step: what is left of an effect is not scale.
     """
 
-    def __init__(self, doses: Sequence[Dose | None], seeds: Sequence[int], inputs: Tensor):
+    def __init__(
+        self,
+        doses: Sequence[Dose | None],
+        seeds: Sequence[int],
+        inputs: Tensor,
+        held: Sequence[bool] = (),
+    ):
         self.penalties: list[tuple[slice, list[Dose]]] = []
         self.changes: list[tuple[slice, list[Dose]]] = []
         start = 0
@@ -35,21 +43,24 @@ class Dosing:
                 kind = self.penalties if acting[0].technique.penalty else self.changes
                 kind.append((arms, acting))
         self.inputs = inputs
+        self.held = [k for k, hold in enumerate(held) if hold]
+        self._norms: list[Tensor] = []  # of the held arms, [S, held, units, 1]
         self._generators = [streams.generator("redraw", seed) for seed in seeds]
 
     def __bool__(self) -> bool:
         """Whether there is anything to do at all."""
-        return bool(self.penalties or self.changes)
+        return bool(self.penalties or self.changes or self.held)
 
     def gradients(
-        self, step: int, weights: list[Tensor], hidden: list[Tensor]
+        self, trained: Population, hidden: list[Tensor]
     ) -> Iterator[tuple[slice, Sequence[Tensor | None], Sequence[Tensor | None]]]:
         """The penalties of this step: their arms, and their gradients by weights and by hidden."""
         for arms, doses in self.penalties:
-            if any(d.due(step) for d in doses):
-                strength = partial(self._strength, step, doses)
-                mine, theirs = ([v[:, arms] for v in part] for part in (weights, hidden))
-                yield arms, *gradients(doses[0].technique, mine, theirs, strength)
+            if any(d.due(trained.steps) for d in doses):
+                strength = partial(self._strength, trained.steps, doses)
+                weights, mine = ([v[:, arms] for v in part] for part in (trained.weights, hidden))
+                bias = trained.biases[-1][:, arms]
+                yield arms, *gradients(doses[0].technique, weights, mine, bias, strength)
 
     def _strength(self, step, doses, measured) -> Tensor:
         """Per network of a group and layer, [A, 1] or [S, A, layers]."""
@@ -60,9 +71,9 @@ class Dosing:
         return c * torch.where(torch.tensor(dynamic, device=c.device), measured(), 1.0)
 
     def after_step(self, trained: Population) -> None:
-        """The changes of the weights that are due."""
+        """The changes of the weights that are due; and norms that are held."""
         draws = None
-        for arms, doses in self.changes:
+        for arms, doses in self.changes if trained.steps else ():
             if not any(d.due(trained.steps) for d in doses):
                 continue
             strength = partial(self._strength, trained.steps, doses)
@@ -72,6 +83,17 @@ class Dosing:
             if draws is None:  # every seed draws once for all: no network depends on the others
                 draws = [self._draw(w) for w in trained.weights]
             self._change_units(trained, arms, doses[0].technique, strength, draws)
+        if self.held:
+            self._hold(trained)
+
+    def _hold(self, trained: Population) -> None:
+        rows = [w[:, self.held] for w in trained.weights[:-1]]
+        norms = [torch.linalg.vector_norm(r, dim=-1, keepdim=True) for r in rows]
+        if not trained.steps:
+            self._norms = norms
+        else:
+            for w, r, now, then in zip(trained.weights, rows, norms, self._norms):
+                w[:, self.held] = r * (then / now.where(now > 0, 1))
 
     def _draw(self, weights: Tensor) -> Tensor:
         drawn = [torch.randn(weights.shape[2:], generator=g) for g in self._generators]
@@ -90,15 +112,13 @@ class Dosing:
             S, A = h.shape[:2]
             parts = [trained.weights[l], trained.biases[l], trained.weights[l + 1]]
             w, b, out = (p[:, arms].flatten(0, 1).clone() for p in parts)
-            before = (
-                layers[l - 1].mean(-1).flatten(0, 1) if l else self.inputs.mean(0, keepdim=True)
-            )
+            before = layers[l - 1].flatten(0, 1) if l else self.inputs.T.unsqueeze(0)
             c = strength(lambda: technique.redundancy(h).unsqueeze(-1))[..., 0].expand(S, A)
             draw = draws[l].unsqueeze(1).expand(-1, A, -1, -1).flatten(0, 1)
-            redrawn = technique.change(w, b, out, before, h.flatten(0, 1), c.flatten(), draw)
+            seen = before.mean(-1), h.flatten(0, 1)
+            redrawn = technique.change(w, b, out, *seen, c.flatten(), draw).view(h.shape[:3])
             for part, changed in zip(parts, (w, b, out)):
                 part[:, arms] = changed.view_as(part[:, arms])
-            redrawn = redrawn.view(h.shape[:3])
             for weights, biases in trained.moments():
                 weights[l][:, arms].masked_fill_(redrawn.unsqueeze(-1), 0)
                 biases[l][:, arms].masked_fill_(redrawn, 0)

@@ -82,17 +82,19 @@ class Techniques(Protocol):
     """What a population asks of techniques that act while it trains; see ``dosing.py``."""
 
     def gradients(
-        self, step: int, weights: list[Tensor], hidden: list[Tensor]
+        self, trained: "Population", hidden: list[Tensor]
     ) -> Iterable[tuple[slice, Sequence[Tensor | None], Sequence[Tensor | None]]]:
-        """The penalties of a step, from 0: the arms of each, and its gradients.
+        """The penalties of a step: the arms of each, and its gradients.
 
-        They are by weights[l] [S, arms, out, in] and by hidden[l] [S, arms, units, batch], of the
-        penalty of each network; None where there is none.
+        hidden: the activations of the hidden layers, [S, A, units, batch]. Gradients are by
+        weights[l] [S, arms, out, in] and by hidden[l] [S, arms, units, batch], of the penalty of
+        each network; None where there is none.
         """
         ...
 
     def after_step(self, trained: "Population") -> None:
-        """Changes ``trained.weights`` in place, after the update."""
+        """Changes ``trained.weights`` in place, after the update; called once before training, too,
+        when ``trained.steps`` is 0, to see where the weights start."""
         ...
 
 
@@ -135,6 +137,8 @@ class Population:
         self.steps = 0
         self._parameters(layers)
         self._operands()
+        if self.techniques is not None:
+            self.techniques.after_step(self)
 
     def _parameters(self, layers: list[list[list[nn.Linear]]]) -> None:
         """The flat buffers of parameters, gradients and moments, and their views."""
@@ -299,7 +303,7 @@ class Population:
         if self.techniques is None:
             return []
         by_arm = [h.view(self.seeds, self.arms, *h.shape[1:]) for h in hidden]
-        return list(self.techniques.gradients(self.steps, self.weights, by_arm))
+        return list(self.techniques.gradients(self, by_arm))
 
     def _adam(self) -> None:
         o, (mean, square) = self.optimizer, self._state

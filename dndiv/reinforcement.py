@@ -24,13 +24,13 @@ class Reinforcement:
     """One technique on the hidden layers of a model, in a training loop of yours.
 
     The hidden layers are the linear and convolutional ones but for the last, in the order in which
-    they are first called; for ``reinitialize`` and ``negative_correlation`` each must feed the
-    next. Positions of a convolution count as samples. Hooks record the layers' outputs while the
-    model is in training mode with gradients on, and act after ``optimizer.step()``. The model's
-    class, parameters and state dict stay as they are; layers that the optimizer does not train are
-    left alone. On a GPU nothing differs, and under autocast penalties are computed in single
-    precision. With ``torch.compile``, make the reinforcement first, for a compiled model does not
-    see hooks that come later.
+    they are first called; for ``reinitialize`` each must feed the next, and for techniques that
+    look at outputs the last one must be linear. Positions of a convolution count as samples. Hooks
+    record the layers' outputs while the model is in training mode with gradients on, and act after
+    ``optimizer.step()``. The model's class, parameters and state dict stay as they are; layers that
+    the optimizer does not train are left alone. On a GPU nothing differs, and under autocast
+    penalties are computed in single precision. With ``torch.compile``, make the reinforcement
+    first, for a compiled model does not see hooks that come later.
 
     ``reinitialize`` looks at what reaches the following layer, after activations, normalization and
     pooling: a unit is dead if that was 0 in every forward pass since the last action, and a
@@ -109,10 +109,12 @@ class Reinforcement:
             outputs = [(h, self.activation(self._calls[h][1])) for h in hidden]
             values = [_units_first(h, out) for h, out in outputs]
         elif isinstance(last, nn.Linear):
-            values, outgoing = [_units_first(last, self._calls[last][0])], [last.weight]
+            values = [_units_first(last, self._calls[last][0])]
+            bias = last.weight.new_zeros(len(last.weight)) if last.bias is None else last.bias
+            outgoing = [last.weight, bias]
         else:
             raise ValueError(
-                "negative_correlation takes the inputs of the last layer for members: layer "
+                f"{self.dose.name} takes the inputs of the last layer for members: layer "
                 f"{self.names[last]!r} must be linear, not {type(last).__name__}"
             )
         with torch.autocast(last.weight.device.type, enabled=False):

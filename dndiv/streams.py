@@ -10,8 +10,7 @@ purpose        the generator's seed  what is drawn
 ``order``      2·seed + 1            the order in which it sees the data: apart from the draw,
                                      or the two would be tied together
 ``redraw``     2³⁰ + seed            the fresh weights of ``reinitialize``
-``held out``   2³¹ + seed            which test images diversity is measured on
-``tuning``     3·2³⁰ + seed          which training images are held out for tuning
+``held out``   2³¹ + seed            which images are held out of training
 =============  ====================  =======================================================
 
 All are on the CPU, whatever the device, so that a seed means the same everywhere.
@@ -25,9 +24,8 @@ SEEDS = 2**28
 STREAMS = {
     "draw": lambda seed: 2 * seed,
     "order": lambda seed: 2 * seed + 1,
-    "redraw": lambda seed: seed,
-    "held out": lambda seed: 0,
-    "tuning": lambda seed: 1,
+    "redraw": lambda seed: 2**30 + seed,
+    "held out": lambda seed: 2**31 + seed,
 }
 
 

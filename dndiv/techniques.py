@@ -27,8 +27,9 @@ Strength = Callable[[Callable[[], Tensor]], Tensor]
 
 
 # --------------------------------------------------------------------------------- the penalties
-def negative_correlation(activations: Tensor, outgoing: Tensor) -> Tensor:
-    r"""Negative correlation learning (Liu & Yao 1999; Brown 2004), units as ensemble members.
+def negative_correlation(activations: Tensor, outgoing: Tensor, bias: Tensor) -> Tensor:
+    r"""Negative correlation learning (Liu & Yao 1999; Brown 2004), units as ensemble members: the
+    historical form, on the logits.
 
     With :math:`f_i = H v_i h_i + b`, the mean over units, summed over outputs and averaged over
     samples, of :math:`p_i = (f_i - \bar f) \sum_{j \ne i} (f_j - \bar f) = -(f_i - \bar f)^2`,
@@ -37,11 +38,34 @@ def negative_correlation(activations: Tensor, outgoing: Tensor) -> Tensor:
     a small or annealed coefficient is safe.
 
     activations: [..., units, samples]; outgoing: [..., outputs, units], the weights of the next
-    layer. Returns [...].
+    layer, whose bias [..., outputs] drops out. Returns [...].
     """
     sums = outgoing @ activations  # [..., outputs, samples]
     squares = outgoing.square().sum(-2).unsqueeze(-2) @ activations.square()  # [..., 1, samples]
     return sums.square().sum(-2).mean(-1) - activations.shape[-2] * squares.mean((-2, -1))
+
+
+def prediction_diversity(activations: Tensor, outgoing: Tensor, bias: Tensor) -> Tensor:
+    r"""Minus the ambiguity of the Brier score, units as ensemble members: bounded, in (−1, 0].
+
+    With :math:`f_i = H v_i h_i + b` and :math:`q_i = \mathrm{softmax}(f_i)`, the mean over units
+    and samples of :math:`-\|q_i - \bar q\|^2`: the decomposition of Krogh & Vedelsby (1995) for the
+    squared error of predicted probabilities. Unlike ``negative_correlation`` it cannot grow without
+    bound. The bias, which all members share, is taken as given: it has no gradient.
+
+    activations: [..., units, samples]; outgoing: [..., outputs, units]; bias: [..., outputs].
+    Returns [...].
+    """
+    q, mean = _members(activations, outgoing, bias)
+    return -(q - mean).square().sum(-2).mean((-2, -1))
+
+
+def _members(activations, outgoing, bias) -> tuple[Tensor, Tensor]:
+    """What each unit predicts by itself, [..., units, outputs, samples], and their mean."""
+    votes = outgoing.mT.unsqueeze(-1) * activations.unsqueeze(-2)
+    logits = activations.shape[-2] * votes + bias.detach()[..., None, :, None]
+    q = torch.softmax(logits, -2)
+    return q, q.mean(-3, keepdim=True)
 
 
 def weight_cosine(weights: Tensor) -> Tensor:
@@ -182,14 +206,31 @@ def _decorrelation_gradient(activations: Tensor, strength: Strength) -> Tensor:
     return (c * slope) @ centred
 
 
-def _correlation_gradient(h: Tensor, v: Tensor, strength: Strength) -> tuple[Tensor, Tensor]:
-    """By activations and by outgoing weights, of tr(VᵀV K(hhᵀ))/samples, K(M) = M − units·diag
-    M."""
+# By activations and by outgoing weights, of the last hidden layer h, the weights v and the bias b.
+def _correlation_gradient(
+    h: Tensor, v: Tensor, b: Tensor, strength: Strength
+) -> tuple[Tensor, Tensor]:
+    """Of tr(VᵀV K(hhᵀ)) / samples, where K(M) = M − units · diag M."""
     c = strength(lambda: activation_redundancy(h).unsqueeze(-1)).unsqueeze(-1) * (2 / h.shape[-1])
     inner, outer = h @ h.mT, v.mT @ v
     for products in (inner, outer):
         products.diagonal(dim1=-2, dim2=-1).mul_(1 - h.shape[-2])
     return c * outer @ h, v @ (c * inner)
+
+
+def _prediction_gradient(
+    h: Tensor, v: Tensor, b: Tensor, strength: Strength
+) -> tuple[Tensor, Tensor]:
+    """Through the softmax: with g = −2 (q − q̄) / (H · samples), the gradient by the logits of a
+    member is q ⊙ (g − Σ q g); the mean q̄ adds nothing, for the deviations from it sum to zero."""
+    q, mean = _members(h, v, b)
+    H, samples = h.shape[-2:]
+    g = (q - mean) * (-2 / (H * samples))
+    by_logits = q * (g - (q * g).sum(-2, keepdim=True))  # [..., units, outputs, samples]
+    c = strength(lambda: activation_redundancy(h).unsqueeze(-1)).unsqueeze(-1) * H
+    by_h = (by_logits * v.mT.unsqueeze(-1)).sum(-2)
+    by_v = (by_logits * h.unsqueeze(-2)).sum(-1).mT
+    return c * by_h, c * by_v
 
 
 # ------------------------------------------------------------------------ changes of the weights
@@ -304,7 +345,7 @@ class Technique:
 
     Attributes:
         looks_at: "weights" or "activations", each hidden layer by itself; or "outputs", the units
-            of the last hidden layer together with their outgoing weights.
+            of the last hidden layer together with their outgoing weights and the bias.
         penalty: what is added to the loss, a function of what it looks at, [...] per network.
         gradient: of strength × penalty by what it looks at, in closed form; else autograd's.
         change: what is done after the optimizer's step instead, in place: of weights, a function
@@ -327,6 +368,7 @@ class Technique:
 
 TECHNIQUES = {
     "negative_correlation": Technique("outputs", negative_correlation, _correlation_gradient),
+    "prediction_diversity": Technique("outputs", prediction_diversity, _prediction_gradient),
     "weight_cosine": Technique("weights", weight_cosine, _along_rows(_cosine_slope)),
     "activation_decorrelation": Technique(
         "activations", activation_decorrelation, _decorrelation_gradient
@@ -339,18 +381,22 @@ TECHNIQUES = {
 
 @torch.no_grad()
 def gradients(
-    technique: Technique, weights: Sequence[Tensor], hidden: Sequence[Tensor], strength: Strength
+    technique: Technique,
+    weights: Sequence[Tensor],
+    hidden: Sequence[Tensor],
+    bias: Tensor,
+    strength: Strength,
 ) -> tuple[list[Tensor | None], list[Tensor | None]]:
     """The gradients of strength × penalty, summed over hidden layers: (by weights, by hidden).
 
-    weights: of all layers, [..., units, fan-in]; hidden: of the hidden ones, [..., units, samples].
-    None where there is no gradient.
+    weights: of all layers, [..., units, fan-in]; hidden: of the hidden ones, [..., units, samples];
+    bias: of the last layer, [..., outputs]. None where there is no gradient.
     """
     by_weights: list[Tensor | None] = [None] * len(weights)
     by_hidden: list[Tensor | None] = [None] * len(hidden)
     gradient = technique.gradient or _by_autograd(technique)
     if technique.looks_at == "outputs":
-        by_hidden[-1], by_weights[-1] = gradient(hidden[-1], weights[-1], strength)
+        by_hidden[-1], by_weights[-1] = gradient(hidden[-1], weights[-1], bias, strength)
         return by_weights, by_hidden
     of_weights = technique.looks_at == "weights"
     layers, found = (weights[:-1], by_weights) if of_weights else (hidden, by_hidden)
@@ -368,13 +414,14 @@ def _by_autograd(technique: Technique) -> Callable:
     def gradient(*given):
         *values, strength = given
         together = technique.looks_at == "outputs"  # one layer, whose strength is [..., 1]
+        by = values[:2] if together else values
         with torch.enable_grad():
-            values = [v.detach().requires_grad_() for v in values]
-            penalty = penalty_of(*values)
+            by = [v.detach().requires_grad_() for v in by]
+            penalty = penalty_of(*by, *values[len(by) :])
             penalty = penalty.unsqueeze(-1) if together else penalty
             measured = technique.redundancy(values[0].detach())
             c = strength(lambda: measured.unsqueeze(-1) if together else measured)
-            found = torch.autograd.grad((c * penalty).sum(), values)
+            found = torch.autograd.grad((c * penalty).sum(), by)
         return found if together else found[0]
 
     return gradient

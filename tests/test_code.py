@@ -9,7 +9,7 @@ import pytest
 from dndiv.paper import cache, code, design, files
 from dndiv.paper.design import Training
 
-ROOT = [("dndiv.paper.compute", "KINDS")]
+ROOT = [("dndiv.paper.compute", "rows")]
 
 
 @pytest.fixture

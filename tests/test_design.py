@@ -17,13 +17,17 @@ from dndiv.paper.names import OPTIMIZERS
         ("default+log_volume:dynamic", Arm("default", "log_volume", "dynamic")),
         ("default+weight_cosine:constant@0.1", Arm("default", "weight_cosine", "constant", 0.1)),
         ("simplex+reinitialize:annealed@1e-05", Arm("simplex", "reinitialize", "annealed", 1e-5)),
+        ("default|held", Arm("default", held=True)),
+        ("he+log_volume:dynamic@2|held", Arm("he", "log_volume", "dynamic", 2.0, held=True)),
     ],
 )
 def test_an_arm_is_the_same_as_value_and_as_text(text, arm):
     assert Arm.parse(text) == arm and str(arm) == text
 
 
-@pytest.mark.parametrize("text", ["", "+x:y", "a+", "a+x", "a+x:", "a+:y", "a+x:y@", "a+x:y@z"])
+@pytest.mark.parametrize(
+    "text", ["", "+x:y", "a+", "a+x", "a+x:", "a+:y", "a+x:y@", "a+x:y@z", "a|", "a|kept"]
+)
 def test_what_is_no_arm_is_refused(text):
     with pytest.raises(ValueError, match="arm "):
         Arm.parse(text)
@@ -88,11 +92,29 @@ def test_other_names_are_refused_as_well(make, message):
         make()
 
 
-@pytest.mark.parametrize("preset, seeds", [("smoke", 5), ("quick", 4), ("paper", 30)])
-def test_presets_cover_every_setting_with_their_seeds(preset, seeds):
-    names = design.PRESETS[preset].data
-    cells = {}
-    for unit in design.units("early", preset, names):
+@pytest.mark.parametrize("preset", design.PRESETS)
+def test_presets_cover_every_setting_with_their_seeds_and_no_data_sets_share_one(preset):
+    chosen = design.PRESETS[preset]
+    cells, seeds = {}, {}
+    for unit in design.units("early", preset, chosen.data):
         cells.setdefault((unit.data, unit.setting, unit.optimizer), []).extend(unit.seeds)
-    assert len(cells) == len(names) * len(design.SETTINGS) * len(OPTIMIZERS)
-    assert all(found == list(range(seeds)) for found in cells.values())
+        seeds.setdefault(unit.data, set()).update(unit.seeds)
+    assert len(cells) == len(chosen.data) * len(design.SETTINGS) * len(OPTIMIZERS)
+    for (name, setting, _), found in cells.items():
+        first = design.FIRST_SEED[name]
+        assert found == list(range(first, first + chosen.seeds[setting]))
+    assert sum(map(len, seeds.values())) == len(set.union(*seeds.values()))
+
+
+def test_what_is_tuned_has_seeds_of_its_own_and_every_technique_its_candidates():
+    names = design.PRESETS["paper"].data
+    tuned = design.units("tuning", "paper", names)
+    used = {s for n in ("early", "reinforcement", "escape", "intervention", "baselines")
+            for u in design.units(n, "paper", names) for s in u.seeds}  # fmt: skip
+    assert not used & {s for u in tuned for s in u.seeds}
+    assert min(sum(len(u.seeds) for u in tuned if (u.setting, u.optimizer) == cell)
+               for cell in {(u.setting, u.optimizer) for u in tuned}) >= 5  # fmt: skip
+    arms = {(a.technique, a.coefficient) for u in tuned for a in u.arms if a.technique}
+    assert arms == {(t, float(c)) for t, grid in design.GRID.items() for c in grid}
+    images = [u for u in tuned if isinstance(u, Training)]
+    assert all(u.tuned and u.epochs == design.EPOCHS for u in images)

@@ -43,6 +43,72 @@ def test_effects_have_a_row_per_cell_and_holm_within_a_pair():
         outcomes.effects(early, [("c", "a")])
 
 
+def two_cells(seeds=(8, 5)):
+    """Values of arms a and b in two cells of a data set, whose seeds are the same draws, and in one
+    of another; the second cell has fewer of them."""
+    rng, rows = np.random.default_rng(7), {}
+    for data, setting, n in (("X", "tiny", seeds[0]), ("X", "narrow", seeds[1]), ("Y", "tiny", 6)):
+        for seed in range(n):
+            a, b = rng.uniform(0.4, 0.6), rng.uniform(0.3, 0.5)
+            rows[data, setting, "sgd", seed] = {"a": a, "b": b}
+    frame = pd.DataFrame.from_dict(rows, orient="index")
+    return frame.rename_axis(["data", "setting", "optimizer", "seed"]).sort_index()
+
+
+def test_the_joint_effect_counts_a_seed_of_a_data_set_once():
+    values = two_cells()
+    found = outcomes.jointly(values, ("a", "b"))
+    sums, estimates = {}, []
+    for cell in (("X", "tiny"), ("X", "narrow"), ("Y", "tiny")):
+        part = values.loc[cell].droplevel("optimizer")
+        theta = part.a.mean() / part.b.mean() - 1
+        estimates.append(theta)
+        for seed, row in part.iterrows():
+            u = (row.a - (1 + theta) * row.b) / part.b.mean() / len(part) / 3
+            sums[cell[0], seed] = sums.get((cell[0], seed), 0) + u
+    x, y = (np.array([u for (data, _), u in sums.items() if data == d]) for d in "XY")
+    error = np.sqrt((x**2).sum() * 8 / 7 + (y**2).sum() * 6 / 5)
+    assert found.estimate == pytest.approx(np.mean(estimates)) and found.n == 8 + 6
+    assert found.p == pytest.approx(2 * scipy_stats.t.sf(abs(found.estimate) / error, 5 - 1))
+    half = scipy_stats.t.ppf(0.975, 4) * error
+    assert max(found.high - found.estimate, found.estimate - found.low) >= half
+    # cells that are copies of one tell no more than one
+    one = values.query("data == 'X' and setting == 'tiny'")
+    copies = pd.concat([one, one.rename({"tiny": "narrow"}, level="setting")])
+    assert vars(outcomes.jointly(copies, ("a", "b"))) == pytest.approx(
+        vars(outcomes.jointly(one, ("a", "b")))
+    )
+    alone = outcomes.effects(one, [("a", "b")]).iloc[0]
+    joint = outcomes.jointly(one, ("a", "b"))
+    assert (joint.low, joint.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_two_parts_are_whether_networks_learn_and_what_those_gain_that_do():
+    cell, rows = ("MNIST", "narrow", "sgd"), []
+    for seed in range(8):
+        dead = seed < 3
+        for arm, value in (("b", 0.1 if dead else 0.5 + 0.01 * seed), ("t", 0.55 + 0.01 * seed)):
+            rows += rows_of(cell, arm, seed, "accuracy", [0.1] + [value] * 5)
+    [found] = outcomes.two_parts(pd.DataFrame(rows, columns=COLUMNS), "t", "b").itertuples()
+    assert (found.learn, found.baseline_learn) == (1, 5 / 8)
+    assert found.p_learn == pytest.approx(2 * 0.5**3) and found.n == 5
+    assert found.estimate == pytest.approx(0.05 / 0.55)
+
+
+def test_an_intervention_has_three_outcomes_by_seed():
+    cell, rows = ("MNIST", "tiny", "sgd"), []
+    for arm, curve in (("default", [0, 0.4, 0.5, 0.5]), ("half", [0, 0.1, 0.2, 0.4])):
+        for epoch, value in zip((0, 0.5, 1, 2), curve):
+            rows.append((*cell, arm, 0, "", epoch, "accuracy", value))
+    found = outcomes.intervened(pd.DataFrame(rows, columns=COLUMNS), "default")
+    values = {name: frame.iloc[0].to_dict() for name, frame in found.items()}
+    assert values == {
+        "early accuracy": {"default": 0.5, "half": pytest.approx(0.3)},
+        "final accuracy": {"default": 0.5, "half": 0.4},
+        "epochs to target": {"default": 1, "half": 2},  # never: the end
+    }
+
+
 # ------------------------------------------------------------- diversity and what it predicts
 def observed(relation=1.0, seeds=12):
     """Three-layer networks whose accuracy follows their rank, and whose similar units are missed
@@ -107,15 +173,18 @@ def test_coefficients_are_the_best_over_data_sets_and_the_smallest_of_equals():
     arms = {
         "default": (0.5, 0.4),
         f"{cosine}0.1": (0.6, 0.4),  # +20 %, 0
-        f"{cosine}10": (0.5, 0.5),  # 0, +25 %: the better mean
-        f"{step}0.01": (0.45, 0.45),
-        f"{step}1": (0.45, 0.45),
+        f"{cosine}10": (0.55, 0.5),  # +10 %, +25 %: the better mean
+        f"{step}0.01": (0.55, 0.45),
+        f"{step}1": (0.55, 0.45),
+        f"{step.replace('constant', 'dynamic')}1": (0.4, 0.4),  # worse than none
+        "default+log_volume:dynamic@1": (0.6, 0.4),  # +20 %, 0: not by two standard errors
     }
     names = ("MNIST", "FashionMNIST")
     table = tuned({(d, arm): v for arm, pair in arms.items() for d, v in zip(names, pair)})
     assert outcomes.choose_coefficients(table) == {
         "weight_cosine": {"dynamic": {"tiny sgd": 10.0}},
-        "orthogonal_step": {"constant": {"tiny sgd": 0.01}},
+        "orthogonal_step": {"constant": {"tiny sgd": 0.01}, "dynamic": {"tiny sgd": 0}},
+        "log_volume": {"dynamic": {"tiny sgd": 0}},
     }
     ratios = outcomes.candidates(table).set_index(["technique", "coefficient"]).ratio
     expected = (0.6005 / 0.5005 + 0.4005 / 0.4005) / 2

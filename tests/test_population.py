@@ -76,13 +76,14 @@ class Acting:
     def __init__(self, penalty=None, change=None):
         self.penalty, self.change = penalty, change
 
-    def gradients(self, step, weights, hidden):
+    def gradients(self, trained, hidden):
         if self.penalty:
             arms = slice(1, 2)
-            yield arms, *self.penalty([w[:, arms] for w in weights], [h[:, arms] for h in hidden])
+            parts = ([v[:, arms] for v in part] for part in (trained.weights, hidden))
+            yield arms, *self.penalty(*parts)
 
     def after_step(self, trained):
-        if self.change:
+        if self.change and trained.steps:
             self.change(trained)
 
 

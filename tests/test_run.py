@@ -12,10 +12,7 @@ from dndiv.paper import cache, compute, design, files, run, tables
 from dndiv.paper.design import Parity, Training
 from dndiv.paper.names import COLUMNS
 
-TINY = design.Preset(
-    ("Digits",), seeds=3, extension_seeds=3, baseline_seeds=1, width_seeds=1, direction_seeds=3,
-    tuning_seeds=1, technique_seeds=1, variant_seeds=1, escape_seeds=1,
-)  # fmt: skip
+TINY = dataclasses.replace(design.PRESETS["smoke"], direction_seeds=3)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.special
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -53,7 +54,15 @@ def slow_log_volume(w):
     )
 
 
-def slow_negative_correlation(h, v):
+def slow_prediction_diversity(h, v, b):
+    total = 0
+    for sample in h.T:
+        q = [scipy.special.softmax(len(h) * v[:, i] * sample[i] + b) for i in range(len(h))]
+        total -= np.mean([((p - sum(q) / len(q)) ** 2).sum() for p in q])
+    return total / h.shape[1]
+
+
+def slow_negative_correlation(h, v, b):
     total = 0
     for sample in h.T:
         members = [len(h) * v[:, i] * sample[i] for i in range(len(h))]
@@ -70,11 +79,13 @@ def slow_negative_correlation(h, v):
 @pytest.mark.parametrize("n, d", [(4, 4), (3, 7), (8, 5)])
 def test_formulas_against_slow_references(n, d):
     w, h, v = draw(2, 3, n, d), draw(2, 3, n, 11, seed=1), draw(2, 3, 6, n, seed=2)
+    b = draw(2, 3, 6, seed=3)
     for name, slow, arguments in (
         ("weight_cosine", slow_weight_cosine, (w,)),
         ("log_volume", slow_log_volume, (w,)),
         ("activation_decorrelation", slow_decorrelation, (h,)),
-        ("negative_correlation", slow_negative_correlation, (h, v)),
+        ("negative_correlation", slow_negative_correlation, (h, v, b)),
+        ("prediction_diversity", slow_prediction_diversity, (h, v, b)),
     ):
         found = TECHNIQUES[name].penalty(*arguments)
         assert found.shape == (2, 3)
@@ -88,18 +99,21 @@ def test_negative_correlation_is_minus_the_ambiguity():
     h, v = draw(6, 50), draw(4, 6, seed=1)
     members = diversity.ensemble_members(h, v, draw(4, seed=2))
     found = diversity.ambiguity(members, torch.zeros(4, 50, dtype=torch.float64))["ambiguity"]
-    torch.testing.assert_close(found, -techniques.negative_correlation(h, v))
+    torch.testing.assert_close(found, -techniques.negative_correlation(h, v, torch.zeros(4)))
 
 
 @pytest.mark.parametrize("name", PENALTIES)
 def test_gradients(name):
     first = draw(2, 5, 6).requires_grad_()
-    arguments = (
-        (first, draw(2, 3, 5, seed=1).requires_grad_())
-        if name == "negative_correlation"
-        else (first,)
-    )
+    arguments = (first,)
+    if TECHNIQUES[name].looks_at == "outputs":
+        arguments = (first, draw(2, 3, 5, seed=1).requires_grad_(), draw(2, 3, seed=2))
     assert torch.autograd.gradcheck(TECHNIQUES[name].penalty, arguments)
+
+
+def bias(weights):
+    """Of the last layer, [2, 3, outputs]."""
+    return draw(2, 3, weights[-1].shape[-2], seed=7)
 
 
 def by_autograd(name, weights, hidden, coefficients):
@@ -107,8 +121,8 @@ def by_autograd(name, weights, hidden, coefficients):
     side."""
     given = [v.clone().requires_grad_() for v in (*weights, *hidden)]
     w, h = given[: len(weights)], given[len(weights) :]
-    if name == "negative_correlation":
-        total = coefficients[..., -1] * TECHNIQUES[name].penalty(h[-1], w[-1])
+    if TECHNIQUES[name].looks_at == "outputs":
+        total = coefficients[..., -1] * TECHNIQUES[name].penalty(h[-1], w[-1], bias(w))
     else:
         layers = w[:-1] if TECHNIQUES[name].looks_at == "weights" else h
         total = sum(
@@ -142,6 +156,7 @@ def test_closed_forms_are_the_gradients_of_the_penalties(name, schedule, sizes):
         TECHNIQUES[name],
         weights,
         hidden,
+        bias(weights),
         lambda measured: c * measured() if schedule == "dynamic" else c,
     )
     for part, oracle in zip(found, expected):
@@ -153,6 +168,7 @@ def test_closed_forms_are_the_gradients_of_the_penalties(name, schedule, sizes):
         TECHNIQUES[name],
         [w.float() for w in weights],
         [h.float() for h in hidden],
+        bias(weights).float(),
         lambda redundancies: (c * redundancies() if schedule == "dynamic" else c).float(),
     )
     for g, s in zip((*found[0], *found[1]), (*single[0], *single[1])):
@@ -171,7 +187,7 @@ def test_a_technique_without_a_closed_form_has_the_gradient_of_autograd(name):
     )
     plain = dataclasses.replace(TECHNIQUES[name], gradient=None)
     found, expected = (
-        techniques.gradients(t, weights, hidden, lambda measured: 0.3 * measured())
+        techniques.gradients(t, weights, hidden, bias(weights), lambda measured: 0.3 * measured())
         for t in (plain, TECHNIQUES[name])
     )
     for ours, theirs in zip((*found[0], *found[1]), (*expected[0], *expected[1])):
@@ -368,7 +384,9 @@ def test_techniques_side_by_side_do_not_touch_each_other():
         for w, v in zip(together.weights, single.weights):
             torch.testing.assert_close(w[:, a], v[:, 0], rtol=1e-8, atol=1e-8)
     torch.testing.assert_close(
-        together.weights[0][:, 0], together.weights[0][:, 6], rtol=1e-9, atol=1e-9
+        *(together.weights[0][:, a] for a, dose in enumerate(doses) if dose is None),
+        rtol=1e-9,
+        atol=1e-9,
     )
     one_seed = Population(
         [[fresh(0) for _ in doses]], Optimizer("adam", 0.005), techniques=Dosing(doses, (0,), x)
@@ -384,7 +402,7 @@ def test_techniques_side_by_side_do_not_touch_each_other():
 @pytest.mark.parametrize("name", [*PENALTIES, "orthogonal_step"])
 def test_populations_equal_networks_trained_alone_with_the_same_technique(name, optimizer):
     seeds, epochs = (0, 3), 8  # of 13 steps
-    c = 1e-3 if name == "negative_correlation" else 0.05  # the one without a lower bound
+    c = 1e-3 if TECHNIQUES[name].looks_at == "outputs" else 0.05  # the one without a lower bound
     doses = [
         Dose(name, c / 2),
         Dose(name, c, "annealed", over=60),
@@ -580,15 +598,15 @@ def measured(model, images, technique):
                 techniques.activation_decorrelation(h.movedim(1, 0).flatten(1)).item()
                 for h in (one, two)
             )
-        return techniques.negative_correlation(
-            F.max_pool2d(two, 2).flatten(1).T, model.head.weight
-        ).item()
+        members = F.max_pool2d(two, 2).flatten(1).T, model.head.weight, model.head.bias
+        return TECHNIQUES[technique].penalty(*members).item()
 
 
 @pytest.mark.parametrize(
     "technique, coefficient",
     [
         ("negative_correlation", 1e-6),
+        ("prediction_diversity", 1.0),
         ("weight_cosine", 1.0),
         ("activation_decorrelation", 0.5),
         ("log_volume", 0.1),
@@ -783,7 +801,7 @@ def test_evaluation_passes_are_not_recorded(images):
     [
         (
             ("weight_cosin", 0.1),
-            "unknown technique 'weight_cosin'; choose one of negative_correlation, weight_cosine",
+            "unknown technique 'weight_cosin'; choose one of negative_correlation",
         ),
         (("weight_cosine", -1.0), "from 0, not -1"),
         (("weight_cosine", math.nan), "not nan"),
@@ -855,3 +873,64 @@ def test_the_readme_s_lines_do_what_it_says(images):
     assert here["loss"] > F.cross_entropy(model(x[:64]), y[:64])
     exec(after, here)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+# ---------------------------------------------------------------------------------- held norms
+def test_prediction_diversity_is_minus_the_ambiguity_of_the_brier_score_and_bounded():
+    h, v, b = draw(6, 50), draw(4, 6, seed=1), draw(4, seed=2)
+    q = torch.softmax(diversity.ensemble_members(h, v, b), 1)  # [units, outputs, samples]
+    target = F.one_hot(torch.arange(50) % 4, 4).T.double()
+    found = techniques.prediction_diversity(h, v, b)
+    torch.testing.assert_close(found, -diversity.ambiguity(q, target)["ambiguity"])
+    for scale in (1, 1e3, 1e6):
+        assert -1 < techniques.prediction_diversity(h, scale * v, b) <= 0
+
+
+def test_held_arms_keep_the_norms_they_started_with_and_others_are_as_without_them():
+    x, y = problem()
+    doses = [None, Dose("log_volume", 0.1), None, Dose("log_volume", 0.1)]
+    held = [False, False, True, True]
+    start = fresh(0)
+    trained = Population(
+        [[fresh(0) for _ in doses]],
+        Optimizer("adam", 0.01),
+        techniques=Dosing(doses, (0,), x, held),
+    )
+    free = Population(
+        [[fresh(0) for _ in doses[:2]]],
+        Optimizer("adam", 0.01),
+        techniques=Dosing(doses[:2], (0,), x),
+    )
+    for population_ in (trained, free):
+        for _ in population.train(population_, x, y, (0,), BATCH, 4):
+            pass
+    for l in range(2):
+        norms = trained.weights[l][0].norm(dim=-1)
+        then = start[2 * l].weight.norm(dim=-1)
+        for arm in (2, 3):
+            torch.testing.assert_close(norms[arm], then)
+        assert all((norms[arm] - then).abs().max() > 0.01 for arm in (0, 1))
+        torch.testing.assert_close(trained.weights[l][0, :2], free.weights[l][0])
+    assert (trained.weights[0][0, 2] - trained.weights[0][0, 3]).abs().max() > 1e-3
+
+
+def test_a_held_network_equals_one_trained_alone_whose_norms_are_reset():
+    x, y = problem()
+    trained = Population(
+        [[fresh(3)]], Optimizer("sgd", 0.05), techniques=Dosing([None], (3,), x, [True])
+    )
+    for _ in population.train(trained, x, y, (3,), BATCH, 8):
+        pass
+    net = fresh(3)
+    hidden = [net[0], net[2]]
+    norms = [m.weight.detach().norm(dim=1, keepdim=True) for m in hidden]
+    update = make(net, Optimizer("sgd", 0.05))
+    for index in batches(3, 8):
+        update.zero_grad()
+        F.cross_entropy(net(x[index]), y[index]).backward()
+        update.step()
+        with torch.no_grad():
+            for m, n in zip(hidden, norms):
+                m.weight.mul_(n / m.weight.norm(dim=1, keepdim=True))
+    for p, q in zip(trained.member(0, 0).parameters(), net.parameters()):
+        torch.testing.assert_close(p, q, rtol=1e-8, atol=1e-8)

@@ -8,33 +8,43 @@ class Arm:
     """One treatment of a network: how it starts, and a technique that acts while it trains.
 
     As text: ``start``, ``start+technique:schedule``, or ``start+technique:schedule@coefficient``;
-    without a coefficient, the one that coefficients.yml registers for the setting.
+    without a coefficient, the one that coefficients.yml registers for the setting. With ``|held``
+    behind it, the norms of the hidden layers' rows are held: brought back after every step.
     """
 
     start: str
     technique: str = ""
     schedule: str = ""
     coefficient: float | None = None
+    held: bool = False
 
     @classmethod
     def parse(cls, text: str) -> "Arm":
         """The arm of a text. Raises ValueError for what is none."""
-        start, plus, rest = text.partition("+")
+        whole, bar, ending = text.partition("|")
+        start, plus, rest = whole.partition("+")
         rest, at, given = rest.partition("@")
         technique, colon, schedule = rest.partition(":")
         try:
-            arm = cls(start, technique, schedule, float(given) if at else None)
+            coefficient = float(given) if at else None
         except ValueError:
             raise ValueError(f"arm {text!r}: {given!r} is no coefficient") from None
-        if not start or bool(plus) != bool(technique and colon and schedule):
+        if (
+            not start
+            or bool(plus) != bool(technique and colon and schedule)
+            or ending != ("held" if bar else "")
+        ):
             raise ValueError(
-                f"arm {text!r} is not one: start, start+technique:schedule, or …@coefficient"
+                f"arm {text!r} is not one: start, start+technique:schedule, or …@coefficient, "
+                "each with |held or without"
             )
-        return arm
+        return cls(start, technique, schedule, coefficient, bool(bar))
 
     def __str__(self) -> str:
         text = f"{self.start}+{self.technique}:{self.schedule}" if self.technique else self.start
-        return text if self.coefficient is None else f"{text}@{self.coefficient:g}"
+        if self.coefficient is not None:
+            text = f"{text}@{self.coefficient:g}"
+        return f"{text}|held" if self.held else text
 
 
 @dataclass(frozen=True)

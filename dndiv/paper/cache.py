@@ -34,7 +34,7 @@ def key(unit: Unit) -> str:
 
 @cache
 def _code(kind: str, entries: frozenset[str]) -> str:
-    return code.digest([("dndiv.paper.compute", "KINDS")], entries)
+    return code.digest([("dndiv.paper.compute", "rows")], entries)
 
 
 def path(unit: Unit) -> Path:

@@ -2,23 +2,41 @@
 ``report``."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import yaml
 
 from dndiv.paper import files, outcomes
 from dndiv.paper.arms import Arm
+from dndiv.paper.effects import (
+    Effect,
+    clustered,
+    clusters_without_each,
+    effect,
+    holm,
+    mean,
+    rank_correlation,
+    without_each,
+)
 from dndiv.paper.names import CELL, DATA, OPTIMIZERS, title
 
 KEYS = {
     *("sentence", "published", "notebook", "table", "rule", "treated", "baseline", "controls"),
     *("margin", "expected", "schedule"),
 }
-VERDICTS = ("reproduced", "reproduced in part", "not reproduced", "undecided", "not tested")
-NOT_TESTED = VERDICTS[-1]
+VERDICTS = (
+    *("reproduced", "reproduced, smaller", "no practical effect", "the opposite"),
+    *("not reproduced", "undecided", "not tested", "by construction"),
+)
+REPRODUCED, NOT_TESTED = VERDICTS[:2], "not tested"
+TOGETHER = "all settings together"  # the setting of a joint result
+ESCAPES = ("rescued", "stranded", "earlier", "later", "escaped", "baseline_escaped", "p_logrank")
+PRIMARY = "He's scale"  # the control at the scale of what is tested
 
 
 @dataclass(frozen=True)
@@ -36,13 +54,21 @@ class Result:
     n: int | None = None
     p: float | None = None
     p_holm: float | None = None
+    margin: float | None = None  # the smallest effect of interest
     verdict: str = NOT_TESTED
+    carried_by: str | None = None  # of what is reproduced and has a control: "scale", or another
+    fragile: bool = False  # another verdict where one seed, whichever, is left out
     reason: str = ""  # why nothing is said
     unit: str | None = None  # "ρ": a rank correlation; otherwise a relative change
-    group: str | None = None  # the technique, whose settings belong together
+    group: str | None = None  # the technique, or outcome, whose settings belong together
     alone: dict[str, dict] | None = None  # the numbers of the controls, by their label
     expected: str | dict[str, int] | None = None  # as registered; of a group, verdict → settings
     beside: dict[str, float | dict] = field(default_factory=dict)  # other numbers, by their name
+
+    @property
+    def said(self) -> str:
+        """The verdict, and whether scale is what carries it."""
+        return f"{self.verdict}, by scale" if self.carried_by == "scale" else self.verdict
 
 
 def load(path: Path | None = None) -> dict[str, dict]:
@@ -80,115 +106,241 @@ def judge(name: str, table: pd.DataFrame | None, claim: dict | None = None) -> l
     if table is None:
         return [Result(*common, reason="no experiment yet")]
     expected = claim.get("expected") or {}
-    return [
-        Result(*common, **found, expected=expected.get(found.get("group", found["setting"])))
-        for found in RULES[claim["rule"]](table, claim)
-    ]
+    results = [Result(*common, **found) for found in RULES[claim["rule"]](table, claim)]
+    return [replace(r, expected=expected.get(key(r))) for r in results]
 
 
-def verdict(low: float, high: float, published: float | None = None) -> str:
-    """What an interval says of an effect with a published value, or, without one, of its direction
-    alone."""
-    if not low <= high:  # also where there is no interval, for want of seeds
+def verdict(low: float, high: float, margin: float, published: float | None = None) -> str:
+    """What an interval says of an effect, by its smallest size of interest and, where there is one,
+    the published value."""
+    if not low <= high:  # there is no interval, for want of seeds
         return "undecided"
-    if published is None:
-        return "reproduced" if low > 0 else "not reproduced" if high <= 0 else "undecided"
-    if low > 0:
-        return "reproduced" if high >= published else "reproduced in part"
-    return "undecided" if high >= published else "not reproduced"
+    if published is not None and low > 0 and high >= published:
+        return "reproduced"
+    if low > margin:
+        return "reproduced" if published is None else "reproduced, smaller"
+    if -margin <= low and high <= margin:
+        return "no practical effect"
+    if high < -margin:
+        return "the opposite"
+    return "not reproduced" if published is not None and high < published else "undecided"
 
 
-def _numbers(row) -> dict:
-    names = ("estimate", "low", "high", "n", "p", "p_holm")
-    return {name: getattr(row, name) for name in names if hasattr(row, name)}
+def _setting(cell: tuple[str, str, str]) -> str:
+    data, setting, optimizer = cell
+    return f"{title(data, DATA)}, {setting}, {title(optimizer, OPTIMIZERS)}"
 
 
-def _judged(row, claim: dict, **more) -> dict:
-    """The result of a row of effects: digits decide nothing about MNIST and Fashion-MNIST, whose
-    stand-in they are."""
-    setting = f"{title(row.data, DATA)}, {row.setting}, {title(row.optimizer, OPTIMIZERS)}"
-    found = verdict(row.low, row.high, claim.get("published"))
-    judged = {"setting": setting, **_numbers(row), "verdict": found, **more}
-    if row.data == "Digits":
-        judged |= {"verdict": NOT_TESTED, "reason": "embedded digits"}
-    return judged
+def _untested(cell: tuple[str, str, str]) -> dict:
+    """What replaces a verdict on digits: a stand-in decides nothing about what it stands in for."""
+    nothing = {"carried_by": None, "fragile": False, "reason": "embedded digits"}
+    return {"verdict": NOT_TESTED} | nothing if cell[0] == "Digits" else {}
+
+
+def _numbers(found: Effect) -> dict:
+    return {name: getattr(found, name) for name in ("estimate", "low", "high", "n", "p")}
 
 
 # ---------------------------------------------------------------------------------- the rules
+def _judged(
+    values: pd.DataFrame,
+    columns: Sequence[str],
+    claim: dict,
+    statistic: Callable[..., Effect] = effect,
+    sign: int = 1,
+    margin: float | None = None,
+    controls: dict[str, Sequence[str]] | None = None,
+    carrier: tuple[str, str] = ("", ""),
+    beside: dict[tuple, dict] | None = None,
+    **more,
+) -> list[dict]:
+    """The results of a statistic of columns of values, one per cell and one of all together.
+
+    values, columns: as of ``outcomes.samples``. sign: −1 turns the effect round. controls: other
+    columns by label, of which the ``carrier``, a label, says what an effect is carried by, its
+    name. beside: other numbers by cell.
+    """
+    margin = claim["margin"] if margin is None else margin
+    quick = partial(statistic, test=False) if statistic in (effect, mean) else statistic
+    turn = Effect.turned if sign < 0 else lambda found: found
+    label, carries = carrier
+
+    def result(cell, found, others, alone, **extra):
+        def decide(e):
+            return verdict(e.low, e.high, margin, claim.get("published"))
+
+        said = decide(found := turn(found))
+        judged = {
+            "setting": _setting(cell),
+            **_numbers(found),
+            "margin": margin,
+            "verdict": said,
+            "fragile": any(decide(turn(e)) != said for e in others),
+        }
+        if label in alone and said in REPRODUCED:
+            judged["carried_by"] = carries if turn(alone[label]).low > margin else "scale"
+        if alone:
+            judged["alone"] = {name: _numbers(turn(e)) for name, e in alone.items()}
+        return judged | more | extra | _untested(cell)
+
+    alone: dict[tuple, dict[str, Effect]] = {}
+    for name, pair in (controls or {}).items():
+        for cell, arrays in outcomes.samples(values, pair):
+            alone.setdefault(cell, {})[name] = statistic(*arrays)
+    results = []
+    for cell, arrays in outcomes.samples(values, columns):
+        off = len(arrays) == 2 and np.array_equal(*arrays)
+        extra = {"beside": beside[cell]} if beside else {}
+        if off and statistic is effect:
+            extra["reason"] = "off"
+        others = without_each(quick, *arrays)
+        results.append(result(cell, statistic(*arrays), others, alone.get(cell, {}), **extra))
+    for r, p in zip(results, holm([r["p"] for r in results])):
+        r["p_holm"] = float(p)
+    if len(results) > 1:
+        units = outcomes.units(values, columns, statistic)
+        everywhere = {
+            name: outcomes.jointly(values, pair, statistic)
+            for name, pair in (controls or {}).items()
+        }
+        found, others = clustered(*units), clusters_without_each(*units)
+        joint = result((cell[0], "", ""), found, others, everywhere, setting=TOGETHER)
+        results.append(joint | {"p_holm": joint["p"]})
+    return results
+
+
 def _early_accuracy(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
-    values = outcomes.early_accuracy(table)
-    whole = outcomes.effects(values, [(claim["treated"], claim["baseline"])])
-    controls = {
-        label: [*outcomes.effects(values, [tuple(pair)]).itertuples()]
-        for label, pair in claim["controls"].items()
-    }
-    for k, row in enumerate(whole.itertuples()):
-        alone = {label: _numbers(found[k]) for label, found in controls.items()}
-        yield _judged(row, claim, alone=alone)
+    """The 40 %, with decorrelation alone, and whether networks learn at all, beside it."""
+    pair = claim["treated"], claim["baseline"]
+    beside = {}
+    for row in outcomes.two_parts(table, *pair).itertuples():
+        shares = {name: getattr(row, name) for name in ("learn", "baseline_learn", "p_learn")}
+        among = {"among those that learn": _numbers(row)}
+        beside[tuple(getattr(row, name) for name in CELL)] = shares | among
+    return _judged(
+        outcomes.early_accuracy(table),
+        pair,
+        claim,
+        controls=claim["controls"],
+        carrier=(PRIMARY, "decorrelation"),
+        beside=beside,
+    )
 
 
 def _directions(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
-    """Per setting, over its hidden layers: similarity must fall, and similarity across draws stay,
-    within a margin."""
+    """Per setting, over its hidden layers: of similarity no more than the margin must be left, and
+    similarity across draws must stay within it."""
     index = [*CELL, "seed", "arm", "measure"]
     means = table.groupby(index, sort=False).value.mean().unstack("arm")
-    margin, pair = claim["margin"], [(claim["treated"], claim["baseline"])]
-    within, across = (
-        outcomes.effects(means.xs(measure, level="measure"), pair).itertuples()
+    margin, pair = claim["margin"], (claim["treated"], claim["baseline"])
+
+    def decide(within, across):
+        if not within.low <= within.high:
+            return "undecided"
+        stays = -margin <= across.low and across.high <= margin
+        return "by construction" if stays and 1 + within.high < margin else "not reproduced"
+
+    parts = [
+        outcomes.samples(means.xs(measure, level="measure"), pair)
         for measure in ("similarity", "across")
-    )
-    for w, a in zip(within, across):
-        if -margin < a.low and a.high < margin:
-            found = verdict(-w.high, -w.low)
-        else:  # draws have become alike, or different, or there are too few to say
-            apart = a.low > margin or a.high < -margin
-            found = "not reproduced" if apart else "undecided"
-        beside = {"similarity across draws": _numbers(a)}
-        yield {"setting": w.setting, **_numbers(w), "verdict": found, "beside": beside}
+    ]
+    for (cell, within), (_, across) in zip(*parts):
+        found, other = effect(*within), effect(*across)
+        left_out = [without_each(partial(effect, test=False), *s) for s in (within, across)]
+        said = decide(found, other)
+        yield {
+            "setting": cell[1],
+            **_numbers(found),
+            "margin": margin,
+            "verdict": said,
+            "fragile": any(decide(*both) != said for both in zip(*left_out)),
+            "beside": {"similarity across draws": _numbers(other)},
+        }
 
 
-def _thirds(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
-    parts = {name: part.itertuples() for name, part in outcomes.thirds(table).groupby("outcome")}
-    for row, steps in zip(parts["final accuracy"], parts["epochs to target"]):
-        yield _judged(row, claim, beside={steps.outcome: steps.estimate})
+def _intervention(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
+    """What near-duplicate units cost: positive is lower accuracy, or a longer time."""
+    pair = claim["treated"], claim["baseline"]
+    for outcome, values in outcomes.intervened(table, claim["baseline"]).items():
+        sign = 1 if outcome == "epochs to target" else -1
+        margin = claim["margin"][outcome]
+        yield from _judged(values, pair, claim, sign=sign, margin=margin, group=outcome)
 
 
 def _prediction(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
-    found = outcomes.predictions(table, measures=["effective_rank"], epochs=[1])
-    for row in found[found.outcome == "final"].itertuples():
-        yield _judged(row, claim, unit="ρ")
+    """Whether diversity foretells accuracy, also beyond the accuracy that is reached already; and
+    whether units that resemble another are missed less."""
+    values, judged = outcomes.foretold(table), partial(_judged, claim=claim, unit="ρ")
+    pair = ["diversity", "final"]
+    yield from judged(values, pair, statistic=rank_correlation, group="rank correlation")
+    yield from judged(
+        values, [*pair, "reached"], statistic=rank_correlation, group="beyond the accuracy reached"
+    )
+    missed = outcomes.lesion_correlations(table)
+    yield from judged(missed, ["correlation"], statistic=mean, sign=-1, group="lesion test")
+
+
+def _by_technique(results: list[list[dict]]) -> Iterable[dict]:
+    """The results of techniques, Holm's correction over them where all settings are together."""
+    joint = [r for of_one in results for r in of_one if r["setting"] == TOGETHER]
+    for r, p in zip(joint, holm([r["p"] for r in joint])):
+        r["p_holm"] = float(p)
+    return [r for of_one in results for r in of_one]
 
 
 def _techniques(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
-    """Early accuracy of each technique against none, in every setting."""
-    values = outcomes.early_accuracy(table)
-    arms = {text: Arm.parse(text) for text in values}
-    pairs = [
-        (text, claim["baseline"])
-        for text, arm in arms.items()
-        if arm == Arm(claim["baseline"], arm.technique, claim["schedule"])
-    ]
-    for row in outcomes.effects(values, pairs).itertuples():
-        yield _judged(row, claim, group=arms[row.treated].technique)
+    """Early accuracy of each technique against none, in every setting; where there is a twin whose
+    norms are held, diversity carries what the twin shows as well."""
+    values, baseline = outcomes.early_accuracy(table), claim["baseline"]
+    results = []
+    for text in values:
+        arm = Arm.parse(text)
+        if arm.technique and arm == Arm(baseline, arm.technique, claim["schedule"]):
+            twin = f"{text}|held"
+            controls = {"norms held": (twin, f"{baseline}|held")} if twin in values else {}
+            carrier = ("norms held", "diversity")
+            more = {"controls": controls, "carrier": carrier, "group": arm.technique}
+            results.append(_judged(values, (text, baseline), claim, **more))
+    return _by_technique(results)
 
 
 def _escape(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
     """Time to escape with each technique against none; tiny problems of their own decide as
     well."""
-    for row in outcomes.escapes(outcomes.escape_times(table)).itertuples():
-        if technique := Arm.parse(row.arm).technique:
-            beside = {name: getattr(row, name) for name in ("p_logrank", "earlier", "later")}
-            judged = _judged(row, claim, group=technique, beside=beside)
-            if not (row.escaped or row.baseline_escaped or judged["verdict"] == NOT_TESTED):
+    times = outcomes.escape_times(table)
+    found = outcomes.escapes(times)
+    values = times.time.unstack("arm")
+    # where networks are there from the start, nothing can be improved on
+    late = (values.default > 0).groupby(level=CELL, sort=False).transform("sum") > 1
+    results = []
+    for arm, rows in found.groupby("arm", sort=False):
+        technique = Arm.parse(arm).technique
+        if not technique:
+            continue
+        beside = {}
+        for row in rows.itertuples():
+            cell = tuple(getattr(row, name) for name in CELL)
+            beside[cell] = {name: float(getattr(row, name)) for name in ESCAPES}
+        more = {"sign": -1, "beside": beside, "group": technique}
+        judged = _judged(values[late], (arm, "default"), claim, **more)
+        for r in judged:
+            shares = r.get("beside")
+            nobody = shares and not (shares["escaped"] or shares["baseline_escaped"])
+            if nobody and r["verdict"] != NOT_TESTED:
                 reason = "no network escapes within the run"
-                judged |= {"verdict": "undecided", "reason": reason}
-            yield judged
+                r |= {"verdict": "undecided", "fragile": False, "reason": reason}
+        nothing = {"verdict": "undecided", "reason": "too few networks have a plateau to leave"}
+        for cell in dict.fromkeys(values[~late].index.droplevel("seed")):
+            where = {"setting": _setting(cell), "group": technique}
+            judged.append(where | nothing | _untested(cell))
+        results.append(judged)
+    return _by_technique(results)
 
 
 RULES = {
     "early_accuracy": _early_accuracy,
     "directions": _directions,
-    "thirds": _thirds,
+    "intervention": _intervention,
     "prediction": _prediction,
     "techniques": _techniques,
     "escape": _escape,
@@ -196,43 +348,57 @@ RULES = {
 
 
 # ----------------------------------------------------------------------------- what is registered
+def key(r: Result) -> str:
+    """What a result is registered under: its setting; of a group, the group, for all settings."""
+    if not r.group:
+        return r.setting
+    return f"{r.group}, {TOGETHER}" if r.setting == TOGETHER else r.group
+
+
 def grouped(results: list[Result]) -> dict[tuple[str, str], list[Result]]:
-    """The results by claim and setting; those of a technique together, by claim and technique."""
+    """The results by claim and ``key``: the settings of a group together."""
     found: dict = {}
     for r in results:
-        found.setdefault((r.claim, r.group or r.setting), []).append(r)
+        found.setdefault((r.claim, key(r)), []).append(r)
     return found
+
+
+def counted(members: list[Result]) -> bool:
+    """Whether of such results, of ``grouped``, it is said how many have which verdict."""
+    return bool(members[0].group) and members[0].setting != TOGETHER
 
 
 def counts(results: list[Result]) -> dict[str, int]:
     """How many settings have which verdict, in the order of ``VERDICTS``."""
-    found = Counter(r.verdict for r in results)
-    return {v: found[v] for v in VERDICTS if v in found}
+    found = Counter(r.said for r in results)
+    return {
+        v: found[v] for verdict in VERDICTS for v in (verdict, f"{verdict}, by scale") if found[v]
+    }
 
 
 def decided(results: list[Result]) -> dict[tuple[str, str], str | dict[str, int]]:
     """What is said of everything that is tested, by the keys of ``grouped``: the verdict, or, of a
-    technique, how many of its settings have which. In the form of ``expected`` in claims.yml."""
+    group, how many of its settings have which. In the form of ``expected`` in claims.yml."""
     tested = grouped([r for r in results if r.verdict != NOT_TESTED])
     return {
-        key: counts(members) if members[0].group else members[0].verdict
-        for key, members in tested.items()
+        name: counts(members) if counted(members) else members[0].said
+        for name, members in tested.items()
     }
 
 
 def differences(results: list[Result]) -> dict[tuple[str, str], tuple]:
     """What is decided otherwise than registered: as in ``decided``, (found, expected).
 
-    Of a technique, verdicts are compared only where all registered settings are there.
+    Of a group, verdicts are compared only where all registered settings are there.
     """
-    registered = {key: members[0].expected for key, members in grouped(results).items()}
+    registered = {name: members[0].expected for name, members in grouped(results).items()}
 
     def differ(found, expected):
         comparable = isinstance(found, str) or sum(found.values()) == sum(expected.values())
         return comparable and found != expected
 
     return {
-        key: (found, registered[key])
-        for key, found in decided(results).items()
-        if registered[key] and differ(found, registered[key])
+        name: (found, registered[name])
+        for name, found in decided(results).items()
+        if registered[name] and differ(found, registered[name])
     }

@@ -103,6 +103,14 @@ def tune(args) -> int:
     return 0
 
 
+def coverage(args) -> int:
+    """How often intervals cover, simulated from a run's own seeds, into results/<preset>."""
+    from dndiv.paper import coverage
+
+    coverage.main(args.preset)
+    return 0
+
+
 def bench(args) -> int:
     """Measure a population against other ways to train its networks, into results/bench."""
     from dndiv.bench import report
@@ -138,6 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     promoted.add_argument("--promote", action="store_true", help="results/paper is it from now on")
     command(tune, PRESETS, device=True)
     command(bench)
+    command(coverage, (*PRESETS, REFERENCE))
     command(refresh).add_argument("sources", nargs="*", type=Path)
     return parser
 

@@ -27,8 +27,33 @@ Row = tuple  # as long as names.COLUMNS
 
 
 def rows(unit: Unit, device: str) -> list[Row]:
-    """What is recorded of a unit. device: "cpu" or "cuda"."""
-    return KINDS[type(unit).__name__](unit, device)
+    """What is recorded of a unit. device: "cpu" or "cuda".
+
+    Arms whose technique is off are the arm without it: trained once, their rows are its rows.
+    """
+    same = {arm: _plain(arm) for arm in _off(unit) if _plain(arm) in unit.arms}
+    distinct = tuple(arm for arm in unit.arms if arm not in same)
+    found = KINDS[type(unit).__name__](dataclasses.replace(unit, arms=distinct), device)
+    for arm, plain in same.items():
+        copied = [row for row in found if row[3] == str(plain) and _of_every_arm(unit, row)]
+        found += [(*row[:3], str(arm), *row[4:]) for row in copied]
+    return found
+
+
+def _off(unit: Unit) -> list[Arm]:
+    if isinstance(unit, Directions):
+        return []
+    given = zip(unit.arms, doses(unit, per_epoch=1))
+    return [arm for arm, dose in given if dose and not dose.coefficient]
+
+
+def _plain(arm: Arm) -> Arm:
+    return Arm(arm.start, held=arm.held)
+
+
+def _of_every_arm(unit: Unit, row: Row) -> bool:
+    """Plateaus are described by the first arm: of the others accuracy alone is recorded."""
+    return row[-2] == "accuracy" or getattr(unit, "records", ("plateau",)) != ("plateau",)
 
 
 def each(unit: Unit, epoch: float, place: Place = Place(), **measures: Tensor) -> list[Row]:
@@ -73,9 +98,7 @@ def networks(unit: Unit, sizes: Sequence[int], inputs: Callable[[int], Tensor]) 
 
 
 def _training(unit: Training, device: str) -> list[Row]:
-    dataset = data.load(unit.data)
-    if unit.held_out:
-        dataset = _without_test_images(dataset)
+    dataset = parted(data.load(unit.data), unit.tuned)
     sizes = (dataset.x_train.shape[1], *hidden_layers(unit.setting), len(dataset.classes))
 
     def first_seen(seed):
@@ -88,7 +111,7 @@ def _training(unit: Training, device: str) -> list[Row]:
         networks(unit, sizes, cache(first_seen)),
         Optimizer(unit.optimizer, design.LEARNING_RATES[unit.optimizer]),
         device=device,
-        techniques=Dosing(doses(unit, per_epoch), unit.seeds, here.x_train[: design.INIT_BATCH]),
+        techniques=_dosing(unit, per_epoch, here.x_train[: design.INIT_BATCH]),
     )
     looks = LOOKS[unit.looks](per_epoch, unit.epochs)
     course = (trained, here.x_train, here.y_train, unit.seeds, batch, unit.epochs, looks)
@@ -98,14 +121,19 @@ def _training(unit: Training, device: str) -> list[Row]:
     return found
 
 
-def _without_test_images(whole: data.Dataset) -> data.Dataset:
-    """The data set with a part of the training images in the place of the test images."""
-    order = torch.randperm(len(whole.x_train), generator=streams.generator("tuning"))
-    held, kept = order.tensor_split([len(order) // design.TUNING_SHARE])
+def parted(whole: data.Dataset, tuned: bool = False) -> data.Dataset:
+    """The data set with some training images held out, always the same: on ``HELD_OUT`` of them
+    diversity is measured. What is tuned is tested on others, in place of the test images, and does
+    not train on those either."""
     x, y = whole.x_train, whole.y_train
-    return dataclasses.replace(
-        whole, x_train=x[kept], y_train=y[kept], x_test=x[held], y_test=y[held]
-    )
+    pool = len(x) // design.TUNING_SHARE
+    order = torch.randperm(len(x), generator=streams.generator("held out"))
+    held, others, rest = order.tensor_split([min(design.HELD_OUT, pool // 2), pool])
+    kept = rest if tuned else torch.cat([others, rest])
+    parts = {"x_train": x[kept], "y_train": y[kept], "x_held": x[held], "y_held": y[held]}
+    if tuned:
+        parts |= {"x_test": x[others], "y_test": y[others]}
+    return dataclasses.replace(whole, **parts)
 
 
 # When networks are looked at, besides the start and the end of each epoch: steps, from the number
@@ -128,6 +156,11 @@ LOOKS: dict[str, Callable[[int, int], Sequence[int]]] = {
 def registered() -> dict:
     """coefficients.yml: technique → schedule → "setting optimizer" → coefficient."""
     return yaml.safe_load(COEFFICIENTS.read_text("utf8"))
+
+
+def _dosing(unit: Training | Parity, per_epoch: int, inputs: Tensor) -> Dosing:
+    held = [arm.held for arm in unit.arms]
+    return Dosing(doses(unit, per_epoch), unit.seeds, inputs, held)
 
 
 def doses(unit: Training | Parity, per_epoch: int) -> list[Dose | None]:
@@ -184,13 +217,6 @@ def _accuracy_in_training(unit, trained, here, epoch):
     return each(unit, epoch, accuracy=trained.evaluate(here.x_test, here.y_test)[0])
 
 
-def held_out_inputs(here: data.Dataset) -> tuple[Tensor, Tensor]:
-    """Test images are held out of training, and serve to measure diversity; the same for all."""
-    order = torch.randperm(len(here.x_test), generator=streams.generator("held out"))
-    order = order[: design.HELD_OUT].to(here.x_test.device)
-    return here.x_test[order], here.y_test[order]
-
-
 def _by_arm(trained: Population, values: Tensor) -> Tensor:
     """[S·A, …] as [S, A, …]."""
     return values.view(trained.seeds, trained.arms, *values.shape[1:])
@@ -202,7 +228,7 @@ def _diversity(unit, trained, here, epoch):
     on squared error: ``ensemble``, ``member``, ``ambiguity``; and over the runs of the unit, under
     its first seed, ``bias``, ``variance``, ``covariance``."""
     found = []
-    x, y = held_out_inputs(here)
+    x, y = here.x_held, here.y_held
     *hidden, _ = trained.forward(x.unsqueeze(0))
     for layer, (w, h) in enumerate(zip(trained.weights, hidden), 1):
         h = _by_arm(trained, h)
@@ -245,7 +271,7 @@ def _lesions(unit, trained, here, epoch):
         return population.correct(logits, here.y_test).double().mean(1)
 
     found = []
-    *held_out, _ = trained.forward(held_out_inputs(here)[0].unsqueeze(0))
+    *held_out, _ = trained.forward(here.x_held.unsqueeze(0))
     *activations, logits = trained.forward(here.x_test.unsqueeze(0))
     whole = accuracy(logits)
     for l, h in enumerate(activations):
@@ -265,7 +291,7 @@ def _portraits(unit, trained, here, epoch):
     least and most correlated in the end: ``weight`` (place 1.7.300 for pixel 300 of unit 7), and
     ``pair``, the correlation of two units (1.7.3); pairs also of the first seed at every look."""
     found, first = [], dataclasses.replace(unit, arms=unit.arms[:1])
-    x = here.x_test[: design.HELD_OUT]
+    x = here.x_held
     h = _by_arm(trained, trained.forward(x.unsqueeze(0))[0])[:, 0]
 
     def add(measure, s, matrix):
@@ -290,7 +316,7 @@ def _portraits(unit, trained, here, epoch):
 def _layers(unit, trained, here, epoch):
     """Per hidden layer four measures of its diversity, of all arms."""
     found = []
-    *hidden, _ = trained.forward(held_out_inputs(here)[0].unsqueeze(0))
+    *hidden, _ = trained.forward(here.x_held.unsqueeze(0))
     for layer, (w, h) in enumerate(zip(trained.weights, hidden), 1):
         h = _by_arm(trained, h)
         measures = {
@@ -306,7 +332,7 @@ def _layers(unit, trained, here, epoch):
 def _plateau(unit, trained, here, epoch):
     """Accuracy on held-out inputs; and of the first arm what a plateau is made of: ``loss``, and
     per hidden layer ``dead`` and ``duplicates``."""
-    x, y = held_out_inputs(here)
+    x, y = here.x_held, here.y_held
     *hidden, logits = trained.forward(x.unsqueeze(0))
     right = population.correct(logits, y).double().mean(1)
     first = _by_arm(trained, logits)[:, 0]
@@ -347,7 +373,7 @@ def _parity(unit: Parity, device: str) -> list[Row]:
         nets,
         Optimizer(unit.optimizer, design.PARITY_LR),
         device=device,
-        techniques=Dosing(doses(unit, design.PARITY_STEPS // 5), unit.seeds, x),
+        techniques=_dosing(unit, design.PARITY_STEPS // 5, x),
     )
     inputs, classes = x.expand(len(unit.seeds), -1, -1).contiguous(), y.expand(len(unit.seeds), -1)
     found = []

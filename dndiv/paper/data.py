@@ -17,7 +17,7 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 
@@ -44,7 +44,8 @@ class DataUnavailable(DataError):
 class Dataset:
     """A data set in memory.
 
-    x_train, x_test: float32 [images, pixels], scaled; y_train, y_test: int64 [images].
+    x_train, x_test: float32 [images, pixels], scaled; y_train, y_test: int64 [images]. x_held,
+    y_held: training images that are held out, where some are.
     shape: (height, width) of an image; mean, std: the scaling.
     """
 
@@ -57,14 +58,16 @@ class Dataset:
     classes: tuple[str, ...]
     mean: float
     std: float
+    x_held: Tensor | None = None
+    y_held: Tensor | None = None
 
     @property
     def title(self) -> str:
         return DATA[self.name]
 
     def to(self, device: str | torch.device) -> "Dataset":
-        moved = {k: getattr(self, k).to(device) for k in ("x_train", "y_train", "x_test", "y_test")}
-        return Dataset(**(self.__dict__ | moved))
+        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
 
 def folder() -> Path:

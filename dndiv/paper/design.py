@@ -24,9 +24,12 @@ BATCH = {"MNIST": 64, "FashionMNIST": 64, "Digits": 8}  # digits: 180 steps an e
 PIXELS = 784  # of MNIST and Fashion-MNIST
 EPOCHS = 5  # the paper's "first 5 epochs"
 INIT_BATCH = 1024  # training images that data-aware initializations look at
-HELD_OUT = 1000  # images that diversity is measured on
+HELD_OUT = 1000  # training images that are never trained on: diversity is measured on them
 ENSEMBLE_UNITS = 32  # wider layers are not taken apart into members
 PARTNER = 1_000_000  # seed + PARTNER is the second, independent draw that a draw is compared with
+# Data sets do not share seeds: a draw that two of them had would be one piece of evidence, not two.
+FIRST_SEED = {"none": 0, "MNIST": 0, "FashionMNIST": 100_000, "Digits": 200_000}
+FIRST_SEED |= {"XOR": 300_000, "Parity3": 400_000}
 
 PARITY_BITS = {"XOR": 2, "Parity3": 3}  # tiny problems with known bad minima
 PARITIES = (("XOR", "1×2"), ("XOR", "1×3"), ("Parity3", "1×4"))
@@ -40,7 +43,7 @@ ESCAPED_IMAGES = 0.5
 PENALTY_EVERY = 4  # steps; four times the strength at every fourth step costs a fourth
 ANNEALED_EPOCHS = 2  # an annealed coefficient is 0 from here on
 TUNING_SHARE = 6  # one in 6 training images is held out for tuning: 10,000 of 60,000
-TUNING_SEED = 1000  # tuned on seeds from here on, which decide nothing else
+TUNING_SEED = 50_000  # of a data set, from here on: they decide nothing else
 
 
 def hidden_layers(setting: str) -> tuple[int, ...]:
@@ -75,7 +78,7 @@ class Training:
     records: tuple[str, ...] = ("accuracy",)
     looks: str = "epochs"
     observed: tuple[Arm, ...] = ()
-    held_out: bool = False  # tested on held-out training images, as what is tuned must be
+    tuned: bool = False  # tested on held-out training images, as what is tuned must be
 
     def __post_init__(self):
         choose("data set", self.data, DATA_SETS)
@@ -178,28 +181,38 @@ DIRECTION_ARMS = (
     *("he", "he_decorrelated"),
 )
 
-# candidates for a technique's coefficient, on held-out images: a decade or so apart
+# candidates for a technique's coefficient, on held-out images: about a decade apart, wide enough
+# that the best is inside, or is none at all ("off", a coefficient of 0)
 GRID = {
-    "negative_correlation": (1e-5, 1e-4, 1e-3, 1e-2),
-    "weight_cosine": (0.01, 0.1, 1, 10),
-    "activation_decorrelation": (0.001, 0.01, 0.1, 1),
-    "log_volume": (0.001, 0.01, 0.1, 1),
-    "orthogonal_step": (0.01, 0.1, 0.3, 1),
-    "reinitialize": (0.001, 0.01, 0.05, 0.2),
+    "negative_correlation": (1e-7, 1e-6, 1e-5, 1e-4, 1e-3),
+    "prediction_diversity": (0.1, 1, 10, 100, 1000, 10_000),
+    "weight_cosine": (0.01, 0.1, 1, 10, 100, 1000, 10_000),
+    "activation_decorrelation": (1e-5, 1e-4, 0.001, 0.01, 0.1),
+    "log_volume": (0.001, 0.01, 0.1, 1, 10, 100),
+    "orthogonal_step": (0.01, 0.03, 0.1, 0.3, 1),  # 1 is the most there is
+    "reinitialize": (0.0001, 0.001, 0.01, 0.05, 0.2, 0.5),
 }
-TUNING_ARMS = (
-    "default",
-    *(
-        f"default+{technique}:{schedule}@{c:g}"
-        for technique, candidates in GRID.items()
-        for schedule in ("constant", "dynamic")
-        for c in candidates
-    ),
-)
+
+
+def candidates(schedule: str) -> tuple[str, ...]:
+    """PyTorch's default with every technique at every candidate."""
+    grid = ((technique, c) for technique, found in GRID.items() for c in found)
+    return tuple(f"default+{technique}:{schedule}@{c:g}" for technique, c in grid)
+
+
 # the techniques as the paper's title has them, dynamic
 TECHNIQUE_ARMS = ("default", *(f"default+{technique}:dynamic" for technique in GRID))
-# and with other schedules and from other starts; those of a technique side by side, as a
-# population computes them together
+# those that move weights, with norms held, beside none with norms held: where an effect is gone
+# then, it was scale
+HELD_ARMS = (
+    "default|held",
+    *(
+        f"default+{t}:dynamic|held"
+        for t in GRID
+        if t not in ("negative_correlation", "reinitialize")
+    ),
+)
+# other schedules and starts; those of a technique side by side, as they are computed together
 VARIANTS = (
     ("default", "constant"),
     ("default", "annealed"),
@@ -211,6 +224,13 @@ VARIANT_ARMS = (
     *(f"{start}+{technique}:{schedule}" for technique in GRID for start, schedule in VARIANTS),
 )
 ESCAPE_ARMS = (*TECHNIQUE_ARMS, "decorrelated", "simplex", "alive")
+# redundancy by intervention: half or all of the units of every hidden layer near duplicates of one,
+# but for noise of 1 % or 10 % of its norm; and whether a technique gives back what that costs
+ALIKE_ARMS = ("half_alike_1", "half_alike_10", "all_alike_1", "all_alike_10")
+INTERVENTION_ARMS = (
+    *("default", *ALIKE_ARMS),
+    *(f"all_alike_1+{technique}:dynamic" for technique in ("orthogonal_step", "reinitialize")),
+)
 
 WIDTHS, DEPTHS = (2, 4, 8, 16, 32, 64, 128, 256), (1, 3)
 
@@ -218,37 +238,52 @@ WIDTHS, DEPTHS = (2, 4, 8, 16, 32, 64, 128, 256), (1, 3)
 # --------------------------------------------------------------------------------- the presets
 @dataclass(frozen=True)
 class Preset:
-    """How much is computed: data sets, numbers of seeds, and where techniques are tried."""
+    """How much is computed: data sets, numbers of seeds, and where techniques are tried.
+
+    Where it is a dictionary, seeds are counted by setting: the shallow networks are dear and hardly
+    differ, the deep ones are cheap and differ much.
+    """
 
     data: tuple[str, ...]
-    seeds: int  # of the initializations that decide claims
+    seeds: dict[str, int]  # of the initializations that decide claims
     extension_seeds: int  # of those that go beyond the paper
     baseline_seeds: int  # of the other initializations
     width_seeds: int  # of networks of every width; two where they are wide and dear
     direction_seeds: int  # of drawn, untrained weights
-    tuning_seeds: int  # of the coefficients' candidates
-    technique_seeds: int  # of the techniques that decide claims
+    tuning_seeds: int  # of the coefficients' candidates, on every data set
+    technique_seeds: dict[str, int]  # of the techniques that decide claims
+    held_seeds: dict[str, int]  # of their norm-held twins
     variant_seeds: int  # of their other schedules and starts, on one data set in one setting
+    intervention_seeds: dict[str, int]  # of networks whose units start alike
     escape_seeds: int  # of networks whose plateaus are timed
     widths: tuple[int, ...] = WIDTHS
     technique_settings: tuple[str, ...] = tuple(SETTINGS)
     parities: tuple[tuple[str, str], ...] = PARITIES
 
 
+def by_setting(shallow: int, deep: int) -> dict[str, int]:
+    """Numbers of seeds: of settings with one hidden layer, and of those with more."""
+    return {name: shallow if len(hidden) == 1 else deep for name, hidden in SETTINGS.items()}
+
+
 PRESETS = {
     "smoke": Preset(
-        ("Digits",), seeds=5, extension_seeds=5, baseline_seeds=2, width_seeds=2,
-        direction_seeds=20, tuning_seeds=1, technique_seeds=4, variant_seeds=1, escape_seeds=10,
-        widths=(2, 8, 32), technique_settings=("tiny",), parities=PARITIES[:1],
+        ("Digits",), seeds=by_setting(3, 5), extension_seeds=2, baseline_seeds=2, width_seeds=2,
+        direction_seeds=20, tuning_seeds=1, technique_seeds=by_setting(3, 4),
+        held_seeds=by_setting(2, 2), variant_seeds=1, intervention_seeds=by_setting(2, 3),
+        escape_seeds=10, widths=(2, 8, 32), technique_settings=("tiny",), parities=PARITIES[:1],
     ),
     "quick": Preset(
-        ARCHIVED, seeds=4, extension_seeds=1, baseline_seeds=1, width_seeds=1,
-        direction_seeds=50, tuning_seeds=1, technique_seeds=2, variant_seeds=1, escape_seeds=10,
-        widths=(2, 8, 32), technique_settings=("tiny",),
+        ARCHIVED, seeds=by_setting(2, 4), extension_seeds=1, baseline_seeds=1, width_seeds=1,
+        direction_seeds=50, tuning_seeds=1, technique_seeds=by_setting(2, 3),
+        held_seeds=by_setting(2, 2), variant_seeds=1, intervention_seeds=by_setting(1, 2),
+        escape_seeds=10, widths=(2, 8, 32), technique_settings=("tiny",),
     ),
     "paper": Preset(
-        ARCHIVED, seeds=30, extension_seeds=15, baseline_seeds=5, width_seeds=5,
-        direction_seeds=200, tuning_seeds=2, technique_seeds=10, variant_seeds=3, escape_seeds=100,
+        ARCHIVED, seeds=by_setting(12, 70), extension_seeds=5, baseline_seeds=3, width_seeds=5,
+        direction_seeds=200, tuning_seeds=3, technique_seeds=by_setting(8, 70),
+        held_seeds=by_setting(5, 24), variant_seeds=3, intervention_seeds=by_setting(8, 16),
+        escape_seeds=50,
     ),
 }  # fmt: skip
 
@@ -257,10 +292,13 @@ PRESETS = {
 SEEDS_PER_UNIT = 5  # weights, gradients and moments of 5 seeds × 13 arms fit the cache
 
 
-def blocks(count: int, size: int = SEEDS_PER_UNIT, first: int = 0) -> list[tuple[int, ...]]:
-    """``count`` seeds from ``first`` on, in blocks of at most ``size``."""
-    seeds = range(first, first + count)
-    return [tuple(seeds[start : start + size]) for start in range(0, count, size)]
+def blocks(
+    name: str, count: int, size: int = SEEDS_PER_UNIT, first: int = 0
+) -> list[tuple[int, ...]]:
+    """``count`` seeds of a data set, in blocks of at most ``size``, but for the ``first`` ones."""
+    start = FIRST_SEED[name] + first
+    seeds = range(start, start + count)
+    return [tuple(seeds[k : k + size]) for k in range(0, count, size)]
 
 
 def cells(names: Sequence[str], settings: Sequence[str] = ()) -> Iterator[tuple[str, str, str]]:
@@ -276,7 +314,7 @@ def directions(preset: Preset, names: Sequence[str]) -> list[Unit]:
     return [
         Directions(setting, DIRECTION_ARMS, block)
         for setting in SETTINGS
-        for block in blocks(preset.direction_seeds, 25)
+        for block in blocks("none", preset.direction_seeds, 25)
     ]
 
 
@@ -290,16 +328,15 @@ def early(preset: Preset, names: Sequence[str]) -> list[Unit]:
         "looks": "powers of two",
         "observed": OBSERVED_ARMS,
     }
-    all_arms, only = preset.extension_seeds, preset.seeds - preset.extension_seeds
-    return [
-        Training(*cell, arms, block, **observed)
-        for arms, seeds in (
-            (EARLY_ARMS, blocks(all_arms)),
-            (CLAIM_ARMS, blocks(only, first=all_arms)),
-        )
-        for cell in cells(names)
-        for block in seeds
-    ]
+    found: list[Unit] = []
+    for name, setting, optimizer in cells(names):
+        every = min(preset.extension_seeds, preset.seeds[setting])
+        others = preset.seeds[setting] - every
+        for block in blocks(name, every):
+            found.append(Training(name, setting, optimizer, EARLY_ARMS, block, **observed))
+        for block in blocks(name, others, 2 * SEEDS_PER_UNIT, first=every):
+            found.append(Training(name, setting, optimizer, CLAIM_ARMS, block, **observed))
+    return found
 
 
 def baselines(preset: Preset, names: Sequence[str]) -> list[Unit]:
@@ -307,7 +344,7 @@ def baselines(preset: Preset, names: Sequence[str]) -> list[Unit]:
     return [
         Training(*cell, BASELINE_ARMS, block)
         for cell in cells(names)
-        for block in blocks(preset.baseline_seeds)
+        for block in blocks(cell[0], preset.baseline_seeds)
     ]
 
 
@@ -319,59 +356,77 @@ def redundancy(preset: Preset, names: Sequence[str]) -> list[Unit]:
         for width in reversed(preset.widths)
         for name in names
         for depth in DEPTHS
-        for block in blocks(preset.width_seeds if width <= 64 else min(2, preset.width_seeds))
+        for block in blocks(name, preset.width_seeds if width <= 64 else min(2, preset.width_seeds))
     ]  # fmt: skip
+
+
+def intervention(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """What redundancy costs that is put there: units that start alike, against the same draw."""
+    return [
+        Training(*cell, INTERVENTION_ARMS, block, looks="quarters")
+        for cell in cells(names, preset.technique_settings)
+        for block in blocks(cell[0], preset.intervention_seeds[cell[1]], 10)
+    ]
 
 
 def portraits(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """What diverse and redundant neurons look like: two networks of one hidden layer."""
-    seeds = tuple(range(min(20, preset.seeds)))
     options = {"records": ("accuracy", "portraits"), "looks": "a few early"}
-    return [Training(name, "shallow", "adam", ("default",), seeds, **options) for name in names]
+    count = min(20, preset.seeds["tiny"])
+    return [
+        Training(name, "shallow", "adam", ("default",), block, **options)
+        for name in names
+        for block in blocks(name, count, count)
+    ]
 
 
 def tuning(preset: Preset, names: Sequence[str]) -> list[Unit]:
-    """The coefficients' candidates: one epoch, by images held out of the training set."""
-    options = {"epochs": 1, "records": ("accuracy in training",), "looks": "quarters",
-               "held_out": True}  # fmt: skip
-    images = [
-        Training(*cell, TUNING_ARMS, block, **options)
-        for cell in cells(names, preset.technique_settings)
-        for block in blocks(preset.tuning_seeds, first=TUNING_SEED)
-    ]
-    return images + [
-        Parity(*problem, TUNING_ARMS, block)
-        for problem in preset.parities
-        for block in blocks(10 * preset.tuning_seeds, 10, first=TUNING_SEED)
-    ]
+    """The coefficients' candidates: the epochs of the claim, by images held out of training.
+
+    Constant coefficients are tuned in deep networks, where schedules may be compared.
+    """
+    options = {"records": ("accuracy in training",), "tuned": True}
+    found: list[Unit] = []
+    for name, setting, optimizer in cells(names, preset.technique_settings):
+        deep = len(SETTINGS[setting]) > 1
+        arms = ("default", *candidates("dynamic"), *(candidates("constant") if deep else ()))
+        for block in blocks(name, preset.tuning_seeds, first=TUNING_SEED):
+            found.append(Training(name, setting, optimizer, arms, block, **options))
+    for name, setting in preset.parities:
+        for block in blocks(name, 10 * preset.tuning_seeds, 10, first=TUNING_SEED):
+            found.append(Parity(name, setting, ("default", *candidates("dynamic")), block))
+    return found
 
 
 def reinforcement(preset: Preset, names: Sequence[str]) -> list[Unit]:
-    """The techniques in the first epochs; their variants in the deepest setting of one data set."""
+    """The techniques in the first epochs, and their norm-held twins; their variants in the deepest
+    setting of one data set."""
     records = ("accuracy", "layers")
-    decisive = [
-        Training(*cell, TECHNIQUE_ARMS, block, records=records)
+    groups = ((TECHNIQUE_ARMS, preset.technique_seeds), (HELD_ARMS, preset.held_seeds))
+    found: list[Unit] = [
+        Training(*cell, arms, block, records=records)
+        for arms, seeds in groups
         for cell in cells(names, preset.technique_settings)
-        for block in blocks(preset.technique_seeds, 10)
+        for block in blocks(cell[0], seeds[cell[1]], 10)
     ]
-    return decisive + [
+    return found + [
         Training(*cell, VARIANT_ARMS, block, records=records)
         for cell in cells(names[:1], preset.technique_settings[-1:])
-        for block in blocks(preset.variant_seeds, 10)
+        for block in blocks(cell[0], preset.variant_seeds, 10)
     ]
 
 
 def escape(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """When networks leave their plateaus: images with SGD, and parity problems."""
     options = {"epochs": ESCAPE_EPOCHS, "records": ("plateau",), "looks": "every few steps"}
-    images = [
+    found: list[Unit] = [
         Training(names[0], "narrow", "sgd", ESCAPE_ARMS, block, **options)
-        for block in blocks(preset.escape_seeds, 20)
+        for block in blocks(names[0], preset.escape_seeds, 10)
     ]
-    return images + [
-        Parity(*problem, ESCAPE_ARMS, block)
-        for problem in preset.parities
-        for block in blocks(preset.escape_seeds, 50)
+    return found + [
+        Parity(name, setting, ESCAPE_ARMS, block)
+        for name, setting in preset.parities
+        for block in blocks(name, 2 * preset.escape_seeds, 50)
     ]
 
 
@@ -380,6 +435,7 @@ EXPERIMENTS = {
     "early": early,
     "baselines": baselines,
     "redundancy": redundancy,
+    "intervention": intervention,
     "portraits": portraits,
     "tuning": tuning,
     "reinforcement": reinforcement,

@@ -1,14 +1,18 @@
-"""Effects with intervals and tests: the statistics of numbers alone, one number a seed."""
+"""Effects with intervals and tests: the statistics of numbers alone, one number a seed.
 
-import warnings
-from collections.abc import Sequence
+Seeds are few, and a network that never learns is far from all others. The intervals are those that
+hold what they say there, by the simulation of ``coverage``: they have a closed form, so that the
+same numbers give the same interval, and leaving a seed out is cheap.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
-RESAMPLES = 9999
-RESAMPLING_SEED = 20210912  # fixed, so that the same table gives the same interval
+RESAMPLES = 9999  # sign flips or permutations, where all of them are more
+RESAMPLING_SEED = 20210912  # fixed, so that the same table gives the same p-value
 
 
 @dataclass(frozen=True)
@@ -24,12 +28,16 @@ class Effect:
     p: float = np.nan  # two-sided, of no difference
     n: int = 0  # seeds
 
+    def turned(self) -> "Effect":
+        """The same with the other sign: how much less."""
+        return Effect(-self.estimate, -self.high, -self.low, self.p, self.n)
 
-def effect(treated: Sequence[float], baseline: Sequence[float]) -> Effect:
+
+def effect(treated: Sequence[float], baseline: Sequence[float], test: bool = True) -> Effect:
     """The relative effect of a treatment, paired by seed.
 
-    treated, baseline: [seeds], finite, of the same seeds in the same order. The interval is the BCa
-    bootstrap over seeds (Efron 1987), both arms resampled together; p is of sign flips.
+    treated, baseline: [seeds], finite, of the same seeds in the same order. The interval is
+    ``interval``; p, left out without ``test``, is of sign flips: exact for few seeds.
 
     Raises ValueError for unequal lengths, no seeds, non-finite values, or a baseline whose mean is
     not positive.
@@ -39,66 +47,160 @@ def effect(treated: Sequence[float], baseline: Sequence[float]) -> Effect:
         raise ValueError(
             f"treated and baseline are paired by seed: shapes {t.shape} and {b.shape} do not match"
         )
-    if not (np.isfinite(t).all() and np.isfinite(b).all()):
-        raise ValueError("treated and baseline must be finite")
-    return _compared(t, b, paired=True)
+    estimate, u = ratio(t, b)
+    p = _permuted(t - b) if test and len(t) > 1 else np.nan
+    return Effect(float(estimate), *map(float, interval(estimate, u)), p, len(t))
 
 
 def between(treated: Sequence[float], baseline: Sequence[float]) -> Effect:
     """The relative effect between groups of different seeds: ``effect`` unpaired; n counts both."""
     t, b = np.asarray(treated, float), np.asarray(baseline, float)
-    if min(len(t), len(b)) < 1 or not (np.isfinite(t).all() and np.isfinite(b).all()):
+    if not (len(t) and len(b)):
         raise ValueError(f"both groups need finite values, not {t} and {b}")
-    return _compared(t, b, paired=False)
+    estimate = _quotient(t, b)[0] - 1
+    parts = (t - t.mean()) / len(t), -(1 + estimate) * (b - b.mean()) / len(b)
+    low, high = interval(estimate, *(u / b.mean() for u in parts))
+    p = _permuted(t, b) if min(len(t), len(b)) > 1 else np.nan
+    return Effect(float(estimate), float(low), float(high), p, len(t) + len(b))
 
 
-def _compared(t, b, paired) -> Effect:
-    if not b.mean() > 0:
-        raise ValueError(f"a relative effect needs a baseline with a positive mean, not {b.mean()}")
-    estimate, n = float(_ratio(t, b)), len(t) if paired else len(t) + len(b)
-    if min(len(t), len(b)) < 2:
-        return Effect(estimate, n=n)
-    test = stats.permutation_test(
-        (t - b,) if paired else (t, b),
-        _mean if paired else _difference,
-        permutation_type="samples" if paired else "independent",
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        rng=np.random.default_rng(RESAMPLING_SEED),
-    )
-    return Effect(estimate, *_interval((t, b), _ratio, paired), float(test.pvalue), n)
+def ratio(t: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ratio of means along the last axis, minus 1, and what each seed contributes to its error:
+    (t − ratio·b) / mean(b) / seeds, linearized (delta method). ValueError as of ``effect``."""
+    quotient = _quotient(t, b)
+    errors = (t - quotient * b) / b.mean(-1, keepdims=True) / b.shape[-1]
+    return quotient[..., 0] - 1, errors
 
 
-def rank_correlation(x: Sequence[float], y: Sequence[float], bootstrap: bool = True) -> Effect:
-    """Spearman's ρ over seeds with a 95 % interval; the p-value is of Student's t for ρ.
+def _quotient(t, b):
+    """The ratio of means along the last axis, which is kept."""
+    mean = b.mean(-1, keepdims=True)
+    if not (np.isfinite(t).all() and np.isfinite(b).all()):
+        raise ValueError("treated and baseline must be finite values")
+    if not (mean > 0).all():
+        raise ValueError(f"a relative effect needs a baseline with a positive mean, not {mean[0]}")
+    return t.mean(-1, keepdims=True) / mean
 
-    The interval is the BCa bootstrap's; or, for curves of hundreds of them, Fisher's z with the
-    variance 1.06/(n−3) (Fieller, Hartley & Pearson 1957). All NaN where it is undefined: fewer than
-    four seeds, or all values of x or of y equal.
+
+def interval(
+    estimate: np.ndarray, *parts: np.ndarray, fewest: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % interval of an estimate, from what independent units contribute to its error.
+
+    parts: [..., units] of each group of units, with sum zero over units. On either side it is the
+    wider of Student's t interval and of Hall's (1992), which corrects it for skewness: one network
+    that never learns makes the side on which more of them would be wider. Degrees of freedom are
+    those of ``fewest`` units, by default of the smallest group. NaN where that is less than two.
     """
-    x, y = np.asarray(x, float), np.asarray(y, float)
-    if x.shape != y.shape or not (np.isfinite(x).all() and np.isfinite(y).all()):
+    fewest = fewest or min(u.shape[-1] for u in parts)
+    if fewest < 2:
+        return np.full_like(estimate, np.nan), np.full_like(estimate, np.nan)
+    squares, cubes = (sum((u**k).sum(-1) for u in parts) for k in (2, 3))
+    skewness = np.divide(cubes, squares**1.5, out=np.zeros_like(squares), where=squares > 1e-200)
+    skewness = np.where(np.abs(skewness) < 1e-6, 1e-6, skewness)
+    t, error = special.stdtrit(fewest - 1, 0.975), _error(parts)
+
+    def hall(x):
+        return 3 / skewness * (np.cbrt(1 + skewness * (x - skewness / 6)) - 1)
+
+    return (estimate - error * np.maximum(t, hall(t)), estimate + error * np.maximum(t, -hall(-t)))
+
+
+def _error(parts):
+    """The standard error of an estimate, by what units contribute to it."""
+    return np.sqrt(sum((u**2).sum(-1) * u.shape[-1] / (u.shape[-1] - 1) for u in parts))
+
+
+def clustered(estimate: float, parts: Sequence[np.ndarray], fewest: int) -> Effect:
+    """An effect with its ``interval`` by groups of units; p is of Student's t, n counts units."""
+    n = sum(map(len, parts))
+    if fewest < 2:
+        return Effect(estimate, n=n)
+    low, high = interval(np.asarray(estimate, float), *parts, fewest=fewest)
+    error = _error(parts)
+    p = 2 * special.stdtr(fewest - 1, -abs(estimate) / error) if error else float(estimate == 0)
+    return Effect(estimate, float(low), float(high), float(p), n)
+
+
+def clusters_without_each(
+    estimate: float, parts: Sequence[np.ndarray], fewest: int
+) -> Iterator[Effect]:
+    """``clustered`` with each unit left out, by what it contributes."""
+    for i, part in enumerate(parts):
+        n = len(part)
+        for k in range(n if n > 1 else 0):
+            rest = np.delete(part, k) * n / (n - 1)
+            left = [*parts[:i], rest - rest.mean(), *parts[i + 1 :]]
+            yield clustered(estimate - part[k] * n / (n - 1), left, min(fewest, n - 1))
+
+
+def contributions(statistic: Callable[..., Effect], *samples: np.ndarray):
+    """The estimate of a statistic of samples paired by seed, and what each seed contributes to its
+    error: linearized for ``effect``, by the jackknife for others."""
+    if statistic is effect:
+        return ratio(*samples)
+    estimate = statistic(*samples).estimate
+    n = len(samples[0])
+    if n < 2:
+        return estimate, np.zeros(n)
+    left = np.array([found.estimate for found in without_each(statistic, *samples)])
+    return estimate, (left.mean() - left) * (n - 1) / n
+
+
+def rank_correlation(
+    x: Sequence[float], y: Sequence[float], given: Sequence[float] | None = None
+) -> Effect:
+    """Spearman's ρ over seeds, partial where a third variable is given.
+
+    The interval is of Fisher's z with the variance (1 + ρ²/2)/(n − 3) of Bonett & Wright (2000) and
+    Student's t; p is of Student's t for ρ. A given variable costs a degree of freedom. All NaN
+    where it is undefined: fewer than four seeds, or all values of a variable equal.
+    """
+    variables = [np.asarray(v, float) for v in (x, y, given) if v is not None]
+    n, costs = len(variables[0]), len(variables) - 2
+    if any(v.shape != (n,) or not np.isfinite(v).all() for v in variables):
         raise ValueError("a rank correlation needs finite values in pairs")
-    if len(x) < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return Effect(np.nan, n=len(x))
-    found = stats.spearmanr(x, y)
-    if bootstrap:
-        low, high = _interval((x, y), spearman, paired=True)
-    else:
-        z = np.arctanh(np.clip(found.statistic, -0.9999, 0.9999))
-        half = 1.96 * np.sqrt(1.06 / (len(x) - 3))
-        low, high = np.tanh([z - half, z + half])
-    return Effect(float(found.statistic), float(low), float(high), float(found.pvalue), len(x))
+    if n < 4 + costs or any(np.ptp(v) == 0 for v in variables):
+        return Effect(np.nan, n=n)
+    rho = spearman(*variables[:2])
+    if costs:
+        of_x, of_y = (spearman(v, variables[2]) for v in variables[:2])
+        scale = np.sqrt((1 - of_x**2) * (1 - of_y**2))
+        if scale < 1e-9:  # one of them has the order of what is given: nothing is left
+            return Effect(np.nan, n=n)
+        rho = (rho - of_x * of_y) / scale
+    rho = float(np.clip(rho, -1, 1))
+    free = n - 2 - costs
+    half = special.stdtrit(free, 0.975) * np.sqrt((1 + rho**2 / 2) / (free - 1))
+    low, high = np.tanh(np.arctanh(np.clip(rho, -0.9999, 0.9999)) + [-half, half])
+    t = abs(rho) * np.sqrt(free / max(1 - rho**2, 1e-300))
+    return Effect(rho, float(low), float(high), float(2 * special.stdtr(free, -t)), n)
 
 
-def mean(values: Sequence[float]) -> Effect:
-    """The mean with its BCa interval; the p-value is of Wilcoxon's signed ranks."""
+def mean(values: Sequence[float], test: bool = True) -> Effect:
+    """The mean with its ``interval``; the p-value is of Wilcoxon's signed ranks."""
     values = np.asarray(values, float)
     n = len(values)
-    if n < 2:
-        return Effect(float(values.mean()) if n else np.nan, n=n)
-    p = float(stats.wilcoxon(values).pvalue) if values.any() else np.nan
-    return Effect(float(values.mean()), *_interval((values,), _mean, paired=False), p, n)
+    if not n:
+        return Effect(np.nan)
+    p = float(stats.wilcoxon(values).pvalue) if test and n > 1 and values.any() else np.nan
+    estimate = values.mean()
+    return Effect(float(estimate), *map(float, interval(estimate, (values - estimate) / n)), p, n)
+
+
+def without_each(statistic: Callable[..., Effect], *samples: np.ndarray) -> list[Effect]:
+    """The statistic of samples that are paired by seed, with each seed left out; of one seed,
+    nothing is left."""
+    n = len(samples[0])
+    left = ([np.delete(sample, k) for sample in samples] for k in range(n if n > 1 else 0))
+    return [statistic(*sample) for sample in left]
+
+
+def paired_shares(treated: Sequence[bool], baseline: Sequence[bool]) -> float:
+    """The p-value of equal shares of paired seeds: McNemar's test, exact. 1 where none differs."""
+    t, b = np.asarray(treated, bool), np.asarray(baseline, bool)
+    more, less = int((t & ~b).sum()), int((b & ~t).sum())
+    return float(stats.binomtest(more, more + less).pvalue) if more + less else 1.0
 
 
 def spearman(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -109,8 +211,17 @@ def spearman(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
     return np.divide((a * b).sum(axis), scale, out=np.zeros_like(scale), where=scale > 0)
 
 
-def _ratio(x, y, axis=-1):
-    return x.mean(axis) / y.mean(axis) - 1
+def _permuted(*samples) -> float:
+    """The p-value of a mean of zero by sign flips, or of equal means by permutation."""
+    test = stats.permutation_test(
+        samples,
+        _mean if len(samples) == 1 else _difference,
+        permutation_type="samples" if len(samples) == 1 else "independent",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(RESAMPLING_SEED),
+    )
+    return float(test.pvalue)
 
 
 def _difference(x, y, axis=-1):
@@ -119,29 +230,6 @@ def _difference(x, y, axis=-1):
 
 def _mean(x, axis=-1):
     return x.mean(axis)
-
-
-def _interval(samples, statistic, paired) -> tuple[float, float]:
-    """The 95 % BCa interval over seeds.
-
-    Where BCa is undefined, because resampling hardly changes the statistic, it is the percentile
-    interval: a point if all seeds agree.
-    """
-    with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # scipy warns where BCa is undefined
-        result = stats.bootstrap(
-            samples,
-            statistic,
-            paired=paired,
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            method="BCa",
-            rng=np.random.default_rng(RESAMPLING_SEED),
-        )
-    low, high = result.confidence_interval
-    if not (np.isfinite(low) and np.isfinite(high)):
-        low, high = np.quantile(result.bootstrap_distribution, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def holm(pvalues: Sequence[float]) -> np.ndarray:

@@ -16,16 +16,20 @@ from dndiv.paper.design import ESCAPED, ESCAPED_IMAGES, hidden_layers
 from dndiv.paper.effects import (
     Effect,
     between,
+    clustered,
+    contributions,
     effect,
     holm,
     logrank,
     mean,
+    paired_shares,
     rank_correlation,
     spearman,
 )
 from dndiv.paper.names import CELL
 
 EARLY = (1, 2, 3, 4, 5)  # the epochs that the 40 % are about
+LEARNS = 0.2  # a network above this accuracy has learned: twice the chance of ten classes
 # measures of diversity: +1 where more is more diverse, −1 where it is less
 DIVERSITY = {"effective_rank": 1, "correlation": -1, "similarity": -1, "log_volume": 1, "dead": -1}
 
@@ -63,6 +67,20 @@ def early_accuracy(table: pd.DataFrame) -> pd.DataFrame:
     return wide(table[(table.measure == "accuracy") & table.epoch.isin(EARLY)], ["seed"], "arm")
 
 
+Sample = tuple[tuple[str, str, str], list[np.ndarray]]
+
+
+def samples(values: pd.DataFrame, columns: Sequence[str]) -> Iterable[Sample]:
+    """Each cell, with the values of the columns, [seeds] each, of the seeds that have them all."""
+    for column in columns:
+        if column not in values:
+            known = ", ".join(map(str, sorted(values)))
+            raise ValueError(f"the table has no arm {column!r}; it has {known}")
+    both = values[[*columns]].dropna()
+    for cell, part in both.groupby(level=CELL, sort=False):
+        yield cell, [part[c].to_numpy(float) for c in columns]
+
+
 def effects(values: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """The effect of each (treated, baseline) pair of arms in every cell.
 
@@ -70,21 +88,70 @@ def effects(values: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFr
     result: the cell, treated, baseline, those of ``Effect``, and p_holm, adjusted over the cells of
     a pair.
     """
-    for arm in (arm for pair in pairs for arm in pair):
-        if arm not in values:
-            known = ", ".join(sorted(values))
-            raise ValueError(f"the table has no arm {arm!r}; it has {known}")
-    return pd.concat([_pair(values, *pair) for pair in pairs], ignore_index=True)
+    return pd.concat([_pair(values, pair) for pair in pairs], ignore_index=True)
 
 
-def _pair(values, treated, baseline):
-    def compare(part):
-        both = part[[treated, baseline]].dropna()
-        found = effect(both[treated], both[baseline])
-        yield {"treated": treated, "baseline": baseline} | vars(found)
-
-    found = _per_cell(values, compare)
+def _pair(values, pair):
+    names = dict(zip(("treated", "baseline"), pair))
+    found = pd.DataFrame(
+        dict(zip(CELL, cell)) | names | vars(effect(*both)) for cell, both in samples(values, pair)
+    )
     return found.assign(p_holm=holm(found.p))
+
+
+def units(
+    values: pd.DataFrame, columns: Sequence[str], statistic: Callable[..., Effect] = effect
+) -> tuple[float, list[np.ndarray], int]:
+    """What ``jointly`` is made of: the estimate, what the units of each data set contribute to its
+    error, and the number of seeds of the cell that has the fewest."""
+    parts, estimates, fewest = [], [], []
+    for _, part in values[[*columns]].dropna().groupby(level=CELL, sort=False):
+        estimate, u = contributions(statistic, *part.to_numpy(float).T)
+        if np.isfinite(estimate):
+            parts.append(pd.Series(u, part.index))
+            estimates.append(estimate)
+            fewest.append(len(u))
+    if not parts:
+        return np.nan, [], 0
+    sums = pd.concat(parts).groupby(level=["data", "seed"], sort=False).sum() / len(parts)
+    by_data = [part.to_numpy() for _, part in sums.groupby(level="data", sort=False)]
+    return float(np.mean(estimates)), by_data, min(fewest)
+
+
+def jointly(
+    values: pd.DataFrame, columns: Sequence[str], statistic: Callable[..., Effect] = effect
+) -> Effect:
+    """One effect over all cells: the mean over cells of the effect, or another statistic, of the
+    columns, such as a (treated, baseline) pair of arms.
+
+    values: a row per cell and seed. Cells of a data set have seeds in common, so that a data set's
+    seed is the unit: what it contributes to the error is summed over its cells, which may differ in
+    how many seeds they have. The interval is ``effects.interval`` with the degrees of freedom of
+    the cell that has the fewest; p is of Student's t; n counts the units. Cells where the statistic
+    is undefined are left out.
+    """
+    return clustered(*units(values, columns, statistic))
+
+
+def two_parts(table: pd.DataFrame, treated: str, baseline: str) -> pd.DataFrame:
+    """Whether networks learn at all, and what those gain that learn with and without a treatment.
+
+    Columns: the cell; learn and baseline_learn, the shares whose final accuracy is above
+    ``LEARNS``, of seeds that have both arms; p_learn, of their equality (McNemar, exact); and those
+    of ``Effect``: of early accuracy, among the seeds that learn in both arms.
+    """
+    reached = accuracy(table)
+    final = reached[reached.columns.max()].unstack("arm")
+    early = early_accuracy(table)
+    pair, rows = [treated, baseline], []
+    for cell, part in final[pair].dropna().groupby(level=CELL, sort=False):
+        learns = part.gt(LEARNS)
+        left = early.loc[learns.index[learns.all(axis=1)], pair]
+        among = effect(left[treated], left[baseline]) if len(left) else Effect(np.nan)
+        shares = {"learn": learns[treated].mean(), "baseline_learn": learns[baseline].mean()}
+        p = paired_shares(learns[treated], learns[baseline])
+        rows.append(dict(zip(CELL, cell)) | shares | {"p_learn": p} | vars(among))
+    return pd.DataFrame(rows)
 
 
 def epochs_to(accuracies: pd.DataFrame, target: float) -> pd.Series:
@@ -94,6 +161,25 @@ def epochs_to(accuracies: pd.DataFrame, target: float) -> pd.Series:
     reached = accuracies.ge(target)
     first = reached.idxmax(axis=1)
     return first.where(reached.any(axis=1), accuracies.columns.max()).astype(float)
+
+
+def intervened(table: pd.DataFrame, baseline: str) -> dict[str, pd.DataFrame]:
+    """Three outcomes of the table "intervention": each a row per cell and seed, a column per arm.
+
+    ``early accuracy``, ``final accuracy``, and ``epochs to target``: the first look at nine tenths
+    of the cell's median final accuracy of the baseline, or the end.
+    """
+    reached = accuracy(table)
+    last = reached.columns.max()
+    times = [
+        epochs_to(part, 0.9 * part.xs(baseline, level="arm")[last].median())
+        for _, part in reached.groupby(level=CELL, sort=False)
+    ]
+    return {
+        "early accuracy": early_accuracy(table),
+        "final accuracy": reached[last].unstack("arm"),
+        "epochs to target": pd.concat(times).unstack("arm"),
+    }
 
 
 # ---------------------------------------------------------------------------------- diversity
@@ -155,20 +241,18 @@ def predictions(
     measures: Sequence[str] = tuple(DIVERSITY),
     arm: str = "default",
     epochs: Sequence[float] | None = None,
-    bootstrap: bool = True,
 ) -> pd.DataFrame:
     """Rank correlation over seeds of diversity at an epoch with accuracy then (``now``) and at the
     end (``final``).
 
-    epochs: all, if not given. bootstrap: as in ``rank_correlation``. Columns: the cell, measure,
-    epoch, outcome, and those of ``Effect``.
+    epochs: all, if not given. Columns: the cell, measure, epoch, outcome, and those of ``Effect``.
     """
     reached = accuracy(table).xs(arm, level="arm")
 
     def correlate(measure, part):
         for epoch in part.columns if epochs is None else epochs:
             for outcome, when in (("now", epoch), ("final", reached.columns.max())):
-                found = rank_correlation(part[epoch], reached.loc[part.index, when], bootstrap)
+                found = rank_correlation(part[epoch], reached.loc[part.index, when])
                 yield {"measure": measure, "epoch": epoch, "outcome": outcome} | vars(found)
 
     blocks = [
@@ -178,54 +262,73 @@ def predictions(
     return pd.concat(blocks, ignore_index=True)
 
 
-def lesions(table: pd.DataFrame, arm: str = "default") -> pd.DataFrame:
-    """The lesion test: the mean over networks of the rank correlation, over the units of a network,
-    of the accuracy lost without a unit with its similarity to its nearest neighbour.
+def foretold(table: pd.DataFrame, arm: str = "default") -> pd.DataFrame:
+    """What diversity may foretell, a row per cell and seed: ``diversity``, the effective rank after
+    the first epoch; ``reached``, the accuracy then; ``final``, the accuracy at the end."""
+    curves = accuracy(table).xs(arm, level="arm")
+    rank = network_diversity(table, "effective_rank").xs(arm, level="arm")[1]
+    last = curves[curves.columns.max()]
+    return pd.DataFrame({"diversity": rank, "reached": curves[1], "final": last})
 
-    Columns: the cell, and those of ``Effect``; n counts networks. Units that are constant have no
-    neighbour and are left out, as are networks with fewer than four units left.
+
+def lesion_correlations(table: pd.DataFrame, arm: str = "default") -> pd.DataFrame:
+    """The rank correlation, over the units of a network, of the accuracy lost without a unit with
+    its similarity to its nearest neighbour: a row per cell and seed, the column ``correlation``.
+
+    Units that are constant have no neighbour and are left out, as are networks with fewer than four
+    units left, or without any lesion that differs.
     """
     rows = table[(table.arm == arm) & table.measure.isin(["lesion", "nearest"])]
+    units = wide(rows, ["seed", "layer"], "measure").dropna()
+    found = {
+        network: spearman(part.nearest.to_numpy(), part.lesion.to_numpy())
+        for network, part in units.groupby(level=[*CELL, "seed"], sort=False)
+        if len(part) >= 4 and np.ptp(part.lesion) > 0
+    }
+    index = pd.MultiIndex.from_tuples(found, names=[*CELL, "seed"])
+    return pd.DataFrame({"correlation": [*found.values()]}, index)
 
-    def correlate(part):
-        networks = [units for _, units in part.groupby(level="seed")]
-        yield vars(
-            mean(
-                [
-                    spearman(units.nearest.to_numpy(), units.lesion.to_numpy())
-                    for units in networks
-                    if len(units) >= 4 and np.ptp(units.lesion) > 0
-                ]
-            )
-        )
 
-    return _per_cell(wide(rows, ["seed", "layer"], "measure").dropna(), correlate)
+def lesions(table: pd.DataFrame, arm: str = "default") -> pd.DataFrame:
+    """The lesion test: the mean over networks of ``lesion_correlations``. Columns: the cell, and
+    those of ``Effect``; n counts networks."""
+    found = samples(lesion_correlations(table, arm), ["correlation"])
+    return pd.DataFrame(dict(zip(CELL, cell)) | vars(mean(*values)) for cell, values in found)
 
 
 # ------------------------------------------------------------------------------------- tuning
+ERRORS = 2  # standard errors by which a candidate must be better than none, or the choice is "off"
+
+
 def candidates(tuning: pd.DataFrame, baseline: str = "default") -> pd.DataFrame:
     """What every candidate coefficient does on held-out images, from the table "tuning".
 
-    Columns: setting, optimizer, ratio, technique, schedule, coefficient. The ratio is of the
-    accuracy, averaged over what is recorded and over seeds, to the baseline's, in the mean over
-    data sets.
+    Columns: setting, optimizer, ratio, error, technique, schedule, coefficient. The ratio is of the
+    accuracy, averaged over what is recorded, to the baseline's mean on the data set; it and its
+    standard error are over the seeds of all data sets.
     """
     rows = tuning[tuning.measure == "accuracy"]
-    means = rows.groupby([*CELL, "arm"], sort=False).value.mean().unstack("arm")
-    ratios = means.drop(columns=baseline).div(means[baseline], axis=0)
-    ratios = ratios.groupby(level=["setting", "optimizer"], sort=False).mean()
-    long = ratios.stack().rename("ratio").reset_index()
-    arms = pd.DataFrame([vars(Arm.parse(arm)) for arm in long.arm]).drop(columns="start")
-    return pd.concat([long.drop(columns="arm"), arms], axis=1)
+    means = rows.groupby([*CELL, "seed", "arm"], sort=False).value.mean().unstack("arm")
+    base = means[baseline].groupby(level=CELL).transform("mean")
+    gains = means.drop(columns=baseline).sub(means[baseline], axis=0).div(base, axis=0)
+    by = gains.groupby(level=["setting", "optimizer"], sort=False)
+    long = pd.DataFrame({"ratio": 1 + by.mean().stack(), "error": by.sem().stack()}).reset_index()
+    long = long.dropna(subset="ratio")
+    arms = pd.DataFrame([vars(Arm.parse(arm)) for arm in long.arm], index=long.index)
+    kept = ["technique", "schedule", "coefficient"]
+    return pd.concat([long.drop(columns="arm"), arms[kept]], axis=1)
 
 
 def best_candidates(tuning: pd.DataFrame) -> pd.DataFrame:
     """The rows of ``candidates`` with the best ratio of a technique, schedule, setting and
-    optimizer: of equals, the smallest coefficient."""
-    ranked = candidates(tuning).sort_values(
-        ["ratio", "coefficient"], ascending=[False, True], kind="stable"
-    )
-    return ranked.drop_duplicates(["technique", "schedule", "setting", "optimizer"]).sort_index()
+    optimizer: of equals, the smallest coefficient. Where it is not better than the baseline by
+    ``ERRORS`` standard errors, 0."""
+    found = candidates(tuning)
+    found["ratio"] = found.ratio.round(12)  # what is equal but for rounding is equal
+    ranked = found.sort_values(["ratio", "coefficient"], ascending=[False, True], kind="stable")
+    best = ranked.drop_duplicates(["technique", "schedule", "setting", "optimizer"]).sort_index()
+    off = ~(best.ratio - 1 > ERRORS * best.error.fillna(0))
+    return best.assign(coefficient=best.coefficient.mask(off, 0.0), ratio=best.ratio.mask(off, 1.0))
 
 
 def choose_coefficients(tuning: pd.DataFrame) -> dict:
@@ -280,7 +383,7 @@ def _faster(time, escaped, other_time, other_escaped) -> dict:
     if other_time.any():  # one that is there from the start cannot be improved on
         slower = effect(time, other_time)
     gain = other_time - time
-    return vars(Effect(-slower.estimate, -slower.high, -slower.low, slower.p, slower.n)) | {
+    return vars(slower.turned()) | {
         "p_logrank": logrank(time, escaped, other_time, other_escaped),
         "escaped": escaped.mean(),
         "baseline_escaped": other_escaped.mean(),

@@ -5,13 +5,13 @@ import math
 import re
 import shutil
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 import yaml
 
 from dndiv.checks import choose
 from dndiv.paper import claims, files
-from dndiv.paper.claims import NOT_TESTED, Result
+from dndiv.paper.claims import NOT_TESTED, TOGETHER, Result
 from dndiv.paper.files import REFERENCE
 
 SCALES = ("He's scale", "default scale")  # the controls that have a column
@@ -20,6 +20,8 @@ HEADER = (
     *(f"decorrelation alone, {scale}" for scale in SCALES),
     *("verdict", "notebook"),
 )
+MARK = "†"  # of a fragile verdict
+FOOTNOTE = f"{MARK} fragile: another verdict where one seed, whichever, is left out."
 
 
 # ------------------------------------------------------------------------------------- numbers
@@ -45,36 +47,51 @@ def measured(numbers: dict) -> str:
     return "–" if estimate == "–" else f"{'ρ = ' * rho}{estimate} [{low}, {high}]"
 
 
+def share(value: float | None) -> str:
+    """A share of seeds, as in "12 %"; "–" where there is none."""
+    return f"{100 * value:.0f} %" if _known(value) else "–"
+
+
 def in_words(verdict: str | dict[str, int]) -> str:
-    """A verdict, or how many settings have which: "reproduced in 5, undecided in 6"."""
+    """A verdict, or how many settings have which: "reproduced in 5; undecided in 6"."""
     if isinstance(verdict, str):
         return verdict
-    return ", ".join(f"{v} in {n}" for v, n in verdict.items())
+    return "; ".join(f"{v} in {n}" for v, n in verdict.items())
+
+
+def harm(members: list[Result]) -> str:
+    """What of the networks is rescued from a plateau and stranded on it, in the mean over results
+    that know it: "rescued 5 %, stranded 12 %"; otherwise ""."""
+    known = [r.beside for r in members if "rescued" in r.beside]
+    means = {name: [b[name] for b in known] for name in ("rescued", "stranded")}
+    return ", ".join(f"{name} {share(mean(v))}" for name, v in means.items()) if known else ""
 
 
 def reason(r: Result) -> str:
     """Why nothing is said of a result, or what was measured beside it."""
     if r.reason or not r.beside:
         return r.reason
-    if "p_logrank" in r.beside:
-        p, earlier, later = (r.beside[name] for name in ("p_logrank", "earlier", "later"))
-        return (
-            f"log-rank p = {p:.2g}; "
-            f"{100 * earlier:.0f} % of seeds earlier, {100 * later:.0f} % later"
-        )
-    [(name, value)] = r.beside.items()
-    return f"{name} {measured(value) if isinstance(value, dict) else percent(value)}"
+    words = {"learn": "learn at all", "baseline_learn": "without", "p_learn": "McNemar's"}
+    words |= {"p_logrank": "log-rank", "escaped": "escape", "baseline_escaped": "without"}
+
+    def said(name, value):
+        if isinstance(value, dict):
+            return f"{name} {measured(value)}"
+        number = f"p = {value:.2g}" if name.startswith("p_") and _known(value) else share(value)
+        return f"{words.get(name, name)} {number}"
+
+    return ", ".join(said(*item) for item in r.beside.items())
 
 
 # -------------------------------------------------------------------------------------- tables
 def rows(results: list[Result]) -> list[tuple[str, ...]]:
-    """The results as text, in the columns of ``HEADER``; the settings of a technique as one."""
+    """The results as text, in the columns of ``HEADER``; the settings of a group as one."""
     return [
         (
             members[0].claim,
             _where(members),
             f"about {percent(members[0].published)}" if members[0].published else "–",
-            _range(members) if members[0].group else measured(vars(members[0])),
+            _measured(members),
             str(min((r.n for r in members if r.n is not None), default="–")),
             *(measured((members[0].alone or {}).get(scale, {})) for scale in SCALES),
             _verdict(members),
@@ -85,35 +102,49 @@ def rows(results: list[Result]) -> list[tuple[str, ...]]:
 
 
 def _where(members):
-    if members[0].group:
-        return f"{members[0].group.replace('_', ' ')}, {len(members)} settings"
-    return members[0].setting or "–"
+    name = claims.key(members[0]).replace("_", " ") or "–"
+    settings = f"{len(members)} setting{'s' * (len(members) > 1)}"
+    return f"{name}, {settings}" if claims.counted(members) else name
 
 
-def _range(members):
+def _measured(members):
+    if not claims.counted(members):
+        return measured(vars(members[0]))
     estimates = [r.estimate for r in members if _known(r.estimate)]
     if not estimates:
         return "–"
-    low, high = min(estimates), max(estimates)
-    return f"median {percent(median(estimates))}, from {percent(low)} to {percent(high)}"
+    show = correlation if members[0].unit == "ρ" else percent
+    middle, low, high = map(show, (median(estimates), min(estimates), max(estimates)))
+    words = f"median {middle}, from {low} to {high}", harm(members)
+    return "; ".join(filter(None, words))
 
 
 def _verdict(members):
-    for decided in claims.decided(members).values():
-        return in_words(decided)
-    return f"{NOT_TESTED} ({reason(members[0])})"
+    decided = [r for r in members if r.verdict != NOT_TESTED]
+    if not decided:
+        return f"{NOT_TESTED} ({reason(members[0])})"
+    fragile = sum(r.fragile for r in decided)
+    [said] = claims.decided(decided).values()
+    if not fragile:
+        return in_words(said)
+    return f"{in_words(said)} {f'({fragile} {MARK})' if claims.counted(decided) else MARK}"
 
 
 def as_text(results: list[Result]) -> str:
     """A table with fixed columns, for a terminal."""
     lines = [HEADER, *rows(results)]
     widths = [max(map(len, column)) for column in zip(*lines)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    table = "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    return _with_footnote(table)
 
 
 def as_markdown(results: list[Result]) -> str:
     """The same table for README and notebooks."""
-    return _markdown([HEADER, *rows(results)])
+    return _with_footnote(_markdown([HEADER, *rows(results)]))
+
+
+def _with_footnote(table):
+    return f"{table}\n\n{FOOTNOTE}" if MARK in table else table
 
 
 def _markdown(lines):
@@ -131,32 +162,60 @@ def differences(results: list[Result]) -> list[str]:
     ]
 
 
+def undecided(results: list[Result]) -> tuple[int, float]:
+    """How many of the verdicts on what is tested are undecided, and their share."""
+    tested = [r for r in results if r.verdict != NOT_TESTED]
+    number = sum(r.verdict == "undecided" for r in tested)
+    return number, number / len(tested) if tested else 0.0
+
+
+def changes(old: list[dict], new: list[Result]) -> list[tuple[str, str, str, str]]:
+    """Every verdict that differs between an earlier claims.json, as it is read, and results: claim,
+    setting, from, to; "–" where there was, or is, none."""
+
+    def said(entry):
+        scale = ", by scale" * (entry.get("carried_by") == "scale")
+        where = ", ".join(filter(None, (entry.get("group"), entry.get("setting"))))
+        return (entry["claim"], where.replace("_", " ") or "–"), entry["verdict"] + scale
+
+    before, after = (dict(map(said, entries)) for entries in (old, map(vars, new)))
+    pairs = {key: (before.get(key, "–"), after.get(key, "–")) for key in before | after}
+    return [(*key, *pair) for key, pair in pairs.items() if pair[0] != pair[1]]
+
+
 # ----------------------------------------------------------------------------------- sentences
 def headline(results: list[Result], claim: str) -> str:
-    """How many of how many settings reproduce a claim."""
-    found = [r for r in results if r.claim == claim]
+    """How many of how many settings have which verdict on a claim."""
+    found = [r for r in results if r.claim == claim and r.setting != TOGETHER]
     settings, groups = ({getattr(r, key) for r in found} for key in ("setting", "group"))
     size = f"{len(settings)} setting{'s' * (len(settings) > 1)}"
     if None not in groups:
-        size = f"{len(groups)} techniques × {size}"
-    return f"`{claim}`, {size}: {in_words(claims.counts(found))}"
+        what = "techniques" if claim in ("early-help", "escape") else "outcomes"
+        size = f"{len(groups)} {what} × {size}"
+    words = f"`{claim}`, {size}: {in_words(claims.counts(found))}", harm(found)
+    return "; ".join(filter(None, words))
 
 
 def summary(results: list[Result]) -> str:
     """The verdict on the 40 % (Markdown)."""
-    early = [r for r in results if r.claim == "early-40"]
+    every = [r for r in results if r.claim == "early-40"]
+    early = [r for r in every if r.setting != TOGETHER]
     published = f"{early[0].published:.0%}"
     lines = [f"**The {published} during the first 5 epochs:** {headline(results, 'early-40')}."]
+    lines += [f"All settings together: {measured(vars(r))}, {r.said}." for r in every[len(early) :]]
     if held := [r for r in early if r.verdict == "reproduced"]:
-        places = "; ".join(f"{r.setting} ({measured(vars(r))})" for r in held)
+        places = "; ".join(f"{r.setting} ({measured(vars(r))}, {r.said})" for r in held)
         lines.append(f"Reproduced, as a method: {places}.")
     for label in early[0].alone:
         up = sum(bool(low and low > 0) for low in (r.alone[label]["low"] for r in early))
         most = max(early, key=lambda r: r.alone[label]["estimate"])
+        joint = "".join(
+            f"; all settings together {measured(r.alone[label])}" for r in every[len(early) :]
+        )
         lines.append(
             f"**Decorrelation alone, {label}** (same draw, norms and biases): interval above zero "
             f"in {up} of {len(early)} settings, at most {measured(most.alone[label])} "
-            f"({most.setting})."
+            f"({most.setting}){joint}."
         )
     return " ".join(lines)
 
@@ -179,10 +238,8 @@ def write(results: list[Result], file: Path) -> None:
 
 def _entry(r: Result) -> dict:
     """What claims.json holds of a result: what was not measured is left out."""
-    always = ("published", "notebook", *(["expected"] if r.setting else []))
-    entry = vars(r) | {"reason": reason(r), "expected": r.expected and in_words(r.expected)}
-    del entry["beside"]
-    return {name: value for name, value in entry.items() if value is not None or name in always}
+    always = ("published", "notebook", "expected")
+    return {name: v for name, v in vars(r).items() if v not in (None, "", {}) or name in always}
 
 
 def read(file: Path) -> list[Result]:

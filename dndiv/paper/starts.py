@@ -60,6 +60,23 @@ def _he_scale_(weight: Tensor) -> Tensor:
     return weight.mul_(math.sqrt(6))
 
 
+def _alike(share: float, noise: float) -> Step:
+    """A step that makes this share of every hidden layer's units, at least two, near duplicates of
+    its first one: its row and bias, but for noise of this share of the row's norm."""
+
+    @torch.no_grad()
+    def step(module, inputs, generator):
+        for _, layer in init.layers(module)[:-1]:
+            units, fan_in = layer.weight.shape
+            alike = max(2, round(share * units))
+            row = layer.weight[0].clone()
+            drawn = torch.randn(alike - 1, fan_in, generator=generator) * fan_in**-0.5
+            layer.weight[1:alike] = row + noise * row.norm() * drawn
+            layer.bias[1:alike] = layer.bias[0]
+
+    return step
+
+
 @torch.no_grad()
 def _sparse_(weight: Tensor, generator: torch.Generator) -> Tensor:
     """15 incoming connections per unit, from a unit Gaussian (Martens 2010).
@@ -98,6 +115,11 @@ STARTS: dict[str, tuple[Step, ...]] = {
     "default_decorrelated": (*_DEFAULT, _DECORRELATED),
     "default_simplex": (*_DEFAULT, _SIMPLEX),
     "default_gram": (*_DEFAULT, _each(init.gram_)),
+    # redundancy that is put there: half or all units near duplicates, but for 1 % or 10 %
+    "half_alike_1": (*_DEFAULT, _alike(0.5, 0.01)),
+    "half_alike_10": (*_DEFAULT, _alike(0.5, 0.1)),
+    "all_alike_1": (*_DEFAULT, _alike(1.0, 0.01)),
+    "all_alike_10": (*_DEFAULT, _alike(1.0, 0.1)),
     # initializations of the literature, with zero biases, each with its norm-matched twin
     "glorot": _GLOROT,
     "glorot_decorrelated": (*_GLOROT, _DECORRELATED),

@@ -1,0 +1,69 @@
+"""Intervals hold what they say, on made populations; the table is small and complete."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from dndiv.paper import coverage, effects
+from dndiv.paper.names import COLUMNS
+
+RNG = np.random.default_rng(0)
+BASE = RNG.gamma(20, 0.02, 40)
+SKEWED = BASE * (1 + RNG.lognormal(-2, 1.2, 40))  # a few gain much
+
+
+def test_the_chosen_interval_covers_where_the_percentile_bootstrap_does_not():
+    shares = {
+        name: coverage.judged(SKEWED, BASE, 10, coverage.CANDIDATES[name], 500)
+        for name in ("t, corrected for skewness", "percentile bootstrap")
+    }
+    (covers, false), (misses, often) = shares.values()
+    assert covers >= 0.9 > 0.87 > misses
+    assert false <= 0.025 and often > false
+
+
+def test_what_is_chosen_is_what_effects_have():
+    low, high = coverage.chosen(SKEWED[None], BASE[None])
+    found = effects.effect(SKEWED, BASE)
+    assert (found.low, found.high) == pytest.approx((low[0], high[0]))
+
+
+def test_candidates_against_independent_ones():
+    t, b = SKEWED[:12], BASE[:12]
+    ends = {name: np.ravel(f(t[None], b[None])) for name, f in coverage.CANDIDATES.items()}
+    for ratio in 1 + ends["Fieller"]:  # just not rejected
+        assert stats.ttest_1samp(t - ratio * b, 0).pvalue == pytest.approx(0.05)
+    for name, method in (("percentile bootstrap", "percentile"), ("BCa bootstrap", "BCa")):
+        theirs = stats.bootstrap(
+            (t, b),
+            lambda x, y, axis: x.mean(axis) / y.mean(axis) - 1,
+            paired=True,
+            vectorized=True,
+            method=method,
+            rng=np.random.default_rng(1),
+        ).confidence_interval
+        assert ends[name] == pytest.approx(tuple(theirs), abs=0.1 * np.ptp(theirs))
+    middle = t.mean() / b.mean()
+    low, high = 1 + ends["t, log ratio"]
+    assert low * high == pytest.approx(middle**2)
+    low, high = 1 + ends["t, delta method"]
+    assert (low + high) / 2 == pytest.approx(middle)
+
+
+def test_the_table_has_a_row_per_candidate_and_number_of_seeds(monkeypatch):
+    monkeypatch.setattr(coverage, "DRAWS", 20)
+    monkeypatch.setattr(coverage, "FEWER_DRAWS", 5)
+    arms = ("default", "decorrelated", "equal_norms", "default_decorrelated")
+    arms += ("default+log_volume:dynamic", "default+reinitialize:dynamic")
+    values = dict(zip(arms, (BASE, SKEWED, BASE[::-1], BASE * 1.1, SKEWED, BASE)))
+    rows = [
+        ("MNIST", "tiny", "sgd", arm, seed, "", epoch, "accuracy", value)
+        for arm, found in values.items()
+        for seed, value in enumerate(found)
+        for epoch in range(6)
+    ]
+    found = coverage.table(lambda name: pd.DataFrame(rows, columns=COLUMNS))
+    assert len(found) == len(coverage.CANDIDATES) * len(coverage.SEEDS)
+    assert set(found.populations) == {4}  # what equals its baseline tells nothing
+    assert found.coverage.between(0, 1).all() and (found.worst_coverage <= found.coverage).all()
