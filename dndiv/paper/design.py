@@ -280,7 +280,7 @@ PRESETS = {
         escape_seeds=10, widths=(2, 8, 32), technique_settings=("tiny",),
     ),
     "paper": Preset(
-        ARCHIVED, seeds=by_setting(12, 70), extension_seeds=5, baseline_seeds=3, width_seeds=5,
+        ARCHIVED, seeds=by_setting(12, 70), extension_seeds=12, baseline_seeds=3, width_seeds=5,
         direction_seeds=200, tuning_seeds=3, technique_seeds=by_setting(8, 70),
         held_seeds=by_setting(5, 24), variant_seeds=3, intervention_seeds=by_setting(8, 16),
         escape_seeds=50,
