@@ -103,7 +103,7 @@ model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Lin
 diverse = dndiv.Reinforcement(model, torch.optim.SGD(model.parameters(), 0.1), "weight_sum", 1.0)
 model(torch.randn(5, 4))
 assert torch.allclose(diverse.penalty(), TECHNIQUES["weight_sum"].penalty(model[0].weight))
-assert "default+weight_sum:dynamic@0.1" in design.TUNING_ARMS
+assert "default+weight_sum:dynamic@0.1" in design.candidates("dynamic")
 try:
     [cache.key(u) for u in design.units("reinforcement", "smoke", ("Digits",))]
 except ValueError as error:
@@ -142,7 +142,7 @@ def test_a_new_notebook_answers_its_question(tmp_path):
     recipe = RECIPES["A new notebook"].split("```python\n")[1].split("```")[0]
     assert len(recipe.splitlines()) <= 20
     book = nbformat.v4.new_notebook()
-    for part in re.split(r"^#%%", recipe, flags=re.MULTILINE)[1:]:
+    for part in re.split(r"^# %%", recipe, flags=re.MULTILINE)[1:]:
         kind, _, text = part.partition("\n")
         if "[markdown]" in kind:
             cell = nbformat.v4.new_markdown_cell(re.sub(r"^# ?", "", text, flags=re.MULTILINE))

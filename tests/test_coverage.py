@@ -64,6 +64,6 @@ def test_the_table_has_a_row_per_candidate_and_number_of_seeds(monkeypatch):
         for epoch in range(6)
     ]
     found = coverage.table(lambda name: pd.DataFrame(rows, columns=COLUMNS))
-    assert len(found) == len(coverage.CANDIDATES) * len(coverage.SEEDS)
+    assert len(found) == len(coverage.CANDIDATES) * (len(coverage.SEEDS) + 1)
     assert set(found.populations) == {4}  # what equals its baseline tells nothing
     assert found.coverage.between(0, 1).all() and (found.worst_coverage <= found.coverage).all()

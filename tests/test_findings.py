@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dndiv.paper import design, findings, outcomes
-from dndiv.paper.names import CELL, COLUMNS
+from dndiv.paper.names import COLUMNS
 
 
 def frame(rows):
@@ -35,9 +35,13 @@ def test_a_tally_counts_intervals_and_holm_s_p_values():
         }
     )
     t = findings.tally(found)
-    assert (t.of, t.defined, t.above, t.below, t.surely_above, t.surely_below) == (4, 3, 1, 1, 1, 1)
+    assert (t.of, t.above, t.below, t.surely_above, t.surely_below) == (4, 1, 1, 1, 1)
     assert (t.median, t.smallest, t.largest) == (0.1, -0.2, 0.3)
     assert findings.top(found).which == "b"
+    with_margin = findings.tally(found.assign(margin=0.1))
+    assert (with_margin.above, with_margin.below) == (0, 0)
+    back = findings.turned(found).iloc[1]
+    assert (back.estimate, back.low, back.high) == (0.2, 0.1, 0.3)
     by = findings.tallies(found.drop(columns="p_holm"), "which")
     assert list(by) == ["a", "b"] and (by["a"].above, by["a"].surely_above) == (1, 0)
 
@@ -57,8 +61,6 @@ def test_widths_say_how_many_units_are_enough_and_how_many_are_used():
     summary = findings.width_summary(layers).loc["MNIST"]
     assert (summary.enough, summary.narrowest, summary.widest) == (8, 2, 32)
     assert summary.widest_uses == pytest.approx(100 * 32**-0.5)
-    assert findings.widest(layers).loc[3, "accuracy"] == pytest.approx(100)
-    assert findings.deadest(layers)[1] == 2
 
 
 def test_constant_units_are_left_out_of_the_mean_correlation():
@@ -83,48 +85,61 @@ def test_the_ensemble_s_identity_and_what_cancels():
     ]
     [found] = findings.ensemble(frame(rows)).itertuples()
     assert (found.cancels, found.gap) == pytest.approx((0.4, 0), abs=1e-12)
-    assert findings.runs_per_block(frame(rows)) == 4
 
 
-def test_the_strongest_measure_is_the_one_of_the_largest_median_in_size():
-    rows = [
-        {
-            "measure": m,
-            "outcome": outcome,
-            "epoch": e,
-            "estimate": r,
-            "low": r - 0.1,
-            "high": r + 0.1,
-        }
-        for m, r in (("effective_rank", 0.3), ("dead", -0.5))
-        for outcome in ("now", "final")
-        for e in (0, 1, 5)
-    ]
-    summary = findings.moments(pd.DataFrame(rows))
-    assert len(summary) == 6 and set(summary.of) == {1}
-    best = findings.strongest(summary, "after epoch 1")
-    assert (best.measure, best["median"], best.below) == ("dead", -0.5, 1)
+def test_what_near_duplicates_cost_and_what_techniques_give_back():
+    technique = "all_alike_1+reinitialize:dynamic"
+    arms = {"default": 0.8, "half_alike_1": 0.79, "all_alike_1": 0.4, technique: 0.5}
+    rows = accuracies(arms) + accuracies(arms, ("MNIST", "narrow", "sgd"))
+    margins = {"early accuracy": 0.02, "final accuracy": 0.01, "epochs to target": 0.05}
+    pairs = [("half_alike_1", "default"), (technique, "all_alike_1")]
+    found = findings.costs(frame(rows), pairs, margins)
+    by = findings.tallies(found, ["treated", "outcome"])
+    half = [by["half_alike_1", outcome] for outcome in margins]
+    assert [t.median for t in half] == pytest.approx([0.01 / 0.81, 0.01 / 0.81, 0])
+    assert [t.above for t in half] == [0, 2, 0] and half[0].of == 2
+    assert by[technique, "final accuracy"].median == pytest.approx(-0.1 / 0.41)
+    back = findings.given_back(frame(rows), "all_alike_1")
+    assert back.loc[technique].to_dict() == pytest.approx(
+        {"early accuracy": 0.25, "final accuracy": 0.25}
+    )
+    assert findings.given_back(frame(rows), "default").empty
 
 
-def test_the_effects_of_techniques_are_one_family_and_diversity_is_of_their_layers():
-    arms = dict.fromkeys(design.TECHNIQUE_ARMS, 0.5) | {design.TECHNIQUE_ARMS[1]: 0.6}
+def test_the_parts_of_what_diversity_predicts():
+    cell, rows = ("MNIST", "tiny", "sgd", "default"), []
+    for seed in range(8):
+        rows.append((*cell, seed, "", 1, "accuracy", 0.1 * (seed * 3 % 8)))
+        rows.append((*cell, seed, "", 5, "accuracy", 0.1 * seed))
+        rows.append((*cell, seed, "1", 1, "effective_rank", 1 + 0.1 * seed))
+        for unit, missed in enumerate((1, 2, 3, 4) if seed else (2, 1, 3, 4)):
+            rows.append((*cell, seed, f"1.{unit}", 5, "nearest", 0.2 * unit))
+            rows.append((*cell, seed, f"1.{unit}", 5, "lesion", 0.1 * missed))
+    found = findings.parts(frame(rows), 0.2)
+    assert [*found] == ["rank correlation", "beyond the accuracy reached", "lesion test"]
+    assert [part.estimate.item() for part in found.values()] == pytest.approx([1, 1, -7.8 / 8])
+    t = findings.tally(found["lesion test"])
+    assert (t.above, t.below) == (0, 1)
+
+
+def test_techniques_act_or_are_off_and_diversity_is_of_their_layers():
+    arms = dict.fromkeys((*design.TECHNIQUE_ARMS, *design.HELD_ARMS), 0.5)
+    arms |= {"default+weight_cosine:dynamic": 0.6, "default+weight_cosine:dynamic|held": 0.4}
     table = frame(accuracies(arms))
     layers = table.assign(measure="correlation", layer="1", value=0.3)
-    less = layers.arm == design.TECHNIQUE_ARMS[2]
-    layers.loc[less, "value"] = 0.2
+    layers.loc[layers.arm == "default+log_volume:dynamic", "value"] = 0.2
     undefined = layers.assign(layer="2", value=math.nan)  # counts as 1
-    table = pd.concat([table, layers, undefined, layers.assign(measure="dead", value=0.25)])
+    table = pd.concat([table, layers, undefined])
     effects = findings.technique_effects(table)
-    assert effects.estimate.tolist() == pytest.approx([0.1 / 0.51, *[0] * 5])
-    assert effects.p_holm[0] == pytest.approx(min(1, 6 * effects.p[0]))
-    correlations = findings.of_networks(table, "correlation")
-    summary = findings.correlation_summary(correlations)
-    assert summary.after.iloc[:3].tolist() == pytest.approx([0.65, 0.65, 0.6])
-    assert summary.lower.tolist() == [0, 0, 1, *[0] * 4] and set(summary.of) == {1}
-    diversity = findings.correlation_effects(correlations)
-    assert diversity.estimate.tolist() == pytest.approx([0, 0.6 / 0.65 - 1, *[0] * 4])
-    assert findings.dead_at_end(table).tolist() == [0.25] * 7
-    assert -1 < findings.agreement(diversity, effects) < 1
+    assert effects.held.sum() == len(design.HELD_ARMS) - 1 and len(effects) == len(arms) - 2
+    acting = findings.acting(effects).set_index(["technique", "held"]).estimate.to_dict()
+    expected = {("weight_cosine", False): 0.1 / 0.51, ("weight_cosine", True): -0.1 / 0.51}
+    assert acting == pytest.approx(expected)
+    correlations = findings.correlations(table)
+    assert set(correlations.arm) == set(design.TECHNIQUE_ARMS)
+    [found] = findings.acting(findings.correlation_effects(correlations)).itertuples()
+    assert found.treated == "default+log_volume:dynamic"
+    assert found.estimate == pytest.approx(0.6 / 0.65 - 1)
 
 
 def test_variants_are_compared_with_their_own_start():
@@ -132,26 +147,25 @@ def test_variants_are_compared_with_their_own_start():
     arms = dict.fromkeys(design.VARIANT_ARMS, 0.44) | starts
     arms |= dict.fromkeys(design.TECHNIQUE_ARMS[1:], 0.3)
     more = accuracies({"default": 0.9}, seeds=5)[-6:]  # a seed without variants
-    values = findings.variant_accuracy(frame(accuracies(arms, seeds=1) + more))
-    assert values.index.get_level_values("seed").tolist() == [0]
-    grid = findings.variant_grid(values)
-    assert [*grid.index] == [*design.GRID] and grid.shape == (6, 5)
-    assert grid["default,\ndynamic"].tolist() == pytest.approx([0.5] * 6)
-    assert grid["decorrelated,\ndynamic"].tolist() == pytest.approx([0.1] * 6)
-    assert findings.start_medians(values).to_dict() == pytest.approx(starts)
+    found = findings.variants(frame(accuracies(arms, seeds=1) + more))
+    assert len(found) == 5 * len(design.GRID) and set(found.n) == {1}
+    changes = found.set_index("treated").estimate
+    assert changes["default+weight_cosine:dynamic"] == pytest.approx(0.5)
+    assert changes["decorrelated+weight_cosine:dynamic"] == pytest.approx(0.1)
 
 
-def test_choices_at_the_ends_of_the_grid_are_counted():
-    arms = {"default": 0.5}
-    arms |= {f"default+weight_cosine:constant@{c}": 0.6 - c / 100 for c in (0.01, 0.1, 1, 10)}
-    arms |= {f"default+reinitialize:dynamic@{c}": 0.5 + c for c in (0.001, 0.01, 0.05, 0.2)}
+def test_choices_are_off_or_at_an_end_of_the_grid():
+    low, *_, high = design.GRID["weight_cosine"]
+    arms = {"default": 0.5, f"default+weight_cosine:constant@{low:g}": 0.6}
+    arms |= {f"default+weight_cosine:constant@{high:g}": 0.4}
+    arms |= {f"default+reinitialize:dynamic@{c}": 0.5 - c for c in (0.001, 0.01)}
+    arms |= {f"default+weight_cosine:dynamic@{high:g}": 0.6}
     rows = accuracies(arms) + accuracies(arms, ("XOR", "1×2", "sgd"))
-    registered = {"weight_cosine": {"constant": {"tiny sgd": 0.01, "1×2 sgd": 0.1}}}
-    found = findings.choices(frame(rows), registered)
-    assert (found.smallest, found.largest, found.of_images) == (1, 1, 2)
-    assert (found.as_registered, found.of) == (1, 4)
-    doses = findings.largest_doses(findings.of_images(outcomes.candidates(frame(rows))))
-    assert doses.to_dict() == pytest.approx({"weight_cosine": 0, "reinitialize": 0.2 / 0.51})
+    doses = findings.doses(frame(rows))
+    assert set(doses.setting) == {"tiny"} and doses.chosen.sum() == 2
+    found = findings.choices(doses).T.to_dict()
+    assert found["constant"] == {"choices": 1, "smallest": 1, "largest": 0, "off": 0}
+    assert found["dynamic"] == {"choices": 2, "smallest": 0, "largest": 1, "off": 1}
 
 
 def test_the_fate_of_networks_and_what_their_last_layer_is_like():
@@ -165,36 +179,8 @@ def test_the_fate_of_networks_and_what_their_last_layer_is_like():
                     value = scale * share
                     rows.append((*cell, "default", seed, layer, epoch, measure, value))
     times = outcomes.escape_times(frame(rows))
-    assert findings.escaped_shares(times).iloc[0].tolist() == [0.5, 4]
     units = findings.plateau_units(frame(rows), times)
     assert units[units.seed == 1].groupby("epoch").escaped.all().tolist() == [0, 0, 0, 1, 1]
     fate = findings.fates(units)
     assert fate.loc["dead"].to_dict() == pytest.approx({"others": 0.25, "soon": 0.05})
     assert findings.fates(units[units.seed > 1]) is None
-    found = outcomes.escapes(times)
-    acting, starts = findings.techniques_and_starts(found)
-    assert len(acting) == 1 and not len(starts)
-    assert findings.usual_shares(acting).tolist() == [0, 0, 0, 0]
-    assert findings.escape_table(found).unit.tolist() == ["epochs"]
-
-
-def test_steps_multiply_to_the_whole_and_the_best_arm_wins():
-    values = {arm: 0.3 + 0.05 * k for k, arm in enumerate(design.LADDER)}
-    table = frame(accuracies(values) + accuracies({"default": 0.1}, seeds=4)[-6:])
-    shown = findings.of_shared_seeds(table, ("default", "equal_norms", "decorrelated", "alive"))
-    assert shown.seed.max() == 2
-    gaps = findings.gaps(shown)
-    assert gaps.iloc[0].tolist() == pytest.approx([0.05, 0.2, 0.3])
-    early = outcomes.early_accuracy(table)
-    steps = outcomes.effects(early, list(zip(design.LADDER[1:], design.LADDER)))
-    whole = outcomes.effects(early, [("decorrelated", "default")])
-    assert findings.product_error(steps, whole) < 1e-12
-    typical = findings.typical_steps(steps)
-    assert typical.index[0] == "zero_bias" and typical.iloc[0] == pytest.approx(0.05 / 0.31)
-    baselines = dict.fromkeys(design.BASELINE_ARMS, 0.5) | {"he_decorrelated": 0.55}
-    everything = findings.everything(table, frame(accuracies(baselines, seeds=2)))
-    assert set(everything.index.get_level_values("seed")) == {0, 1}
-    assert findings.best_arms(everything).to_dict() == {"alive": 1}
-    twins = findings.twins(everything).set_index([*CELL, "treated"]).estimate
-    assert twins[("MNIST", "tiny", "sgd", "he_decorrelated")] == pytest.approx(0.05 / 0.505)
-    assert len(twins) == len(design.OTHERS) and (twins == 0).sum() == 5

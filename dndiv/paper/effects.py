@@ -30,7 +30,7 @@ class Effect:
 
     def turned(self) -> "Effect":
         """The same with the other sign: how much less."""
-        return Effect(-self.estimate, -self.high, -self.low, self.p, self.n)
+        return Effect(0.0 - self.estimate, 0.0 - self.high, 0.0 - self.low, self.p, self.n)
 
 
 def effect(treated: Sequence[float], baseline: Sequence[float], test: bool = True) -> Effect:

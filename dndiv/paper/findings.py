@@ -12,8 +12,8 @@ import pandas as pd
 
 from dndiv.paper import design, outcomes
 from dndiv.paper.arms import Arm
-from dndiv.paper.design import GRID, TECHNIQUE_ARMS, VARIANTS, hidden_layers
-from dndiv.paper.effects import holm
+from dndiv.paper.design import GRID, HELD_ARMS, TECHNIQUE_ARMS, VARIANTS, hidden_layers
+from dndiv.paper.effects import rank_correlation
 from dndiv.paper.names import CELL
 
 
@@ -22,9 +22,8 @@ class Tally:
     """What a number of effects comes to: counts, and what their estimates are like."""
 
     of: int  # effects
-    defined: int  # with an estimate
-    above: int  # with an interval above zero
-    below: int
+    above: int  # with an interval above zero, or above the margin
+    below: int  # or below minus the margin
     surely_above: int  # that differ from zero after Holm's correction, upwards
     surely_below: int
     median: float
@@ -33,11 +32,11 @@ class Tally:
 
 
 def tally(found: pd.DataFrame) -> Tally:
-    """Of rows with estimate, low, high, and perhaps p_holm."""
-    estimate = found.estimate
+    """Of rows with estimate, low, high, and perhaps p_holm and margin."""
+    estimate, margin = found.estimate, found.get("margin", 0)
     sure = found.p_holm < 0.05 if "p_holm" in found else False
     masks = (
-        *(estimate.notna(), found.low > 0, found.high < 0),
+        *(found.low > margin, found.high < -margin),
         *(sure & (estimate > 0), sure & (estimate < 0)),
     )
     counts = (int(mask.sum()) for mask in masks)
@@ -52,6 +51,12 @@ def tallies(found: pd.DataFrame, by: str | list[str]) -> dict:
 def top(found: pd.DataFrame, by: str = "estimate") -> pd.Series:
     """The row with the largest value of a column."""
     return found.loc[found[by].idxmax()]
+
+
+def turned(found: pd.DataFrame) -> pd.DataFrame:
+    """The same rows with the other sign: how much less."""
+    # from 0, so that there is no −0
+    return found.assign(estimate=0 - found.estimate, low=0 - found.high, high=0 - found.low)
 
 
 def in_percent(found: pd.DataFrame) -> pd.DataFrame:
@@ -128,19 +133,6 @@ def width_summary(layers: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def widest(layers: pd.DataFrame) -> pd.DataFrame:
-    """The largest width, means over data sets in per cent: a row per depth, a column a measure."""
-    here = layers[layers.width == layers.width.max()]
-    by_data = here.groupby(["data", "depth", "measure"]).value.mean()
-    return by_data.groupby(["depth", "measure"]).mean().unstack("measure")
-
-
-def deadest(layers: pd.DataFrame) -> tuple[int, int]:
-    """Depth and width with the largest share of dead units."""
-    dead = layers[layers.measure == "dead"]
-    return dead.groupby(["depth", "width"]).value.mean().idxmax()
-
-
 def portrait_accuracies(portraits: pd.DataFrame) -> pd.DataFrame:
     """Final accuracies, a row per data set.
 
@@ -165,6 +157,36 @@ def drawn_portraits(portraits: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The weights and correlations of the networks that are drawn, by data set."""
     drawn = portraits[portraits.measure.isin(["weight", "pair"])]
     return dict(iter(drawn.groupby("data", sort=False)))
+
+
+def costs(
+    intervention: pd.DataFrame, pairs: Sequence[tuple[str, str]], margins: dict[str, float]
+) -> pd.DataFrame:
+    """What one arm costs against another in every cell: positive is lower accuracy, or more time.
+
+    pairs: (treated, baseline). margins: the smallest cost of interest by outcome, those of
+    ``outcomes.intervened``. Columns: outcome, margin, and those of ``outcomes.effects``.
+    """
+    parts = []
+    for outcome, values in outcomes.intervened(intervention, "default").items():
+        found = outcomes.effects(values, pairs)
+        if outcome != "epochs to target":
+            found = turned(found)
+        parts.append(found.assign(outcome=outcome, margin=margins[outcome]))
+    return pd.concat(parts, ignore_index=True)
+
+
+def given_back(intervention: pd.DataFrame, start: str) -> pd.DataFrame:
+    """Which share of the accuracy that a start costs its techniques give back, in the mean over
+    cells: a row per arm with a technique, columns early accuracy and final accuracy; NaN where the
+    start costs none."""
+    found = outcomes.intervened(intervention, "default")
+    del found["epochs to target"]
+    cells = {name: v.groupby(level=CELL, sort=False).mean() for name, v in found.items()}
+    means = pd.DataFrame({name: of_cells.dropna().mean() for name, of_cells in cells.items()})
+    lost = means.loc["default"] - means.loc[start]
+    gained = means[means.index.str.startswith(f"{start}+")] - means.loc[start]
+    return gained / lost.where(lost > 0)
 
 
 # --------------------------------------------------------------------------------- 02_diversity
@@ -208,22 +230,31 @@ def steps_per_epoch(portraits: pd.DataFrame, first_look: int = 8) -> dict[str, i
     return {name: round(first_look / e) for name, e in training.groupby("data").epoch.min().items()}
 
 
-def moments(found: pd.DataFrame) -> pd.DataFrame:
-    """How well each measure predicts final accuracy, and when: tallies of ``outcomes.predictions``,
-    a row per measure and moment."""
-    final = found[found.outcome == "final"]
-    when = {"before training": 0, "after epoch 1": 1, "at the end": final.epoch.max()}
-    return pd.DataFrame(
-        {"measure": measure, "moment": moment, **vars(tally(part[part.epoch == epoch]))}
-        for measure, part in final.groupby("measure", sort=False)
-        for moment, epoch in when.items()
-    )
+def parts(observed: pd.DataFrame, margin: float) -> dict[str, pd.DataFrame]:
+    """The three parts of what diversity predicts, a row per cell: a correlation, turned so that
+    above zero is as claimed, with its interval, n, and the margin.
+
+    ``rank correlation`` of the effective rank after the first epoch with final accuracy; the same
+    ``beyond the accuracy reached`` by then; and the ``lesion test``.
+    """
+    lesions = turned(outcomes.lesions(observed)).assign(margin=margin)
+    return foretold(observed, "effective_rank", margin) | {"lesion test": lesions}
 
 
-def strongest(summary: pd.DataFrame, moment: str) -> pd.Series:
-    """The row of ``moments`` of the measure with the largest median in size."""
-    here = summary[summary.moment == moment]
-    return here.loc[here["median"].abs().idxmax()]
+def foretold(observed: pd.DataFrame, measure: str, margin: float) -> dict[str, pd.DataFrame]:
+    """The first two of ``parts`` for any measure of diversity."""
+    rank = outcomes.network_diversity(observed, measure).xs("default", level="arm")[1]
+    values = outcomes.foretold(observed).assign(diversity=rank)
+    given = {"rank correlation": (), "beyond the accuracy reached": ("reached",)}
+
+    def correlate(columns):
+        for cell, arrays in outcomes.samples(values, columns):
+            yield dict(zip(CELL, cell)) | vars(rank_correlation(*arrays)) | {"margin": margin}
+
+    return {
+        name: pd.DataFrame(correlate(["diversity", "final", *others]))
+        for name, others in given.items()
+    }
 
 
 def ensemble(observed: pd.DataFrame) -> pd.DataFrame:
@@ -241,179 +272,79 @@ def ensemble(observed: pd.DataFrame) -> pd.DataFrame:
     return parts.assign(cancels=parts.ambiguity / parts.member, gap=gap)
 
 
-def runs_per_block(observed: pd.DataFrame) -> int:
-    """Over how many runs bias, variance and covariance are taken."""
-    return observed.seed.nunique() // _at_end(observed, ["variance"]).seed.nunique()
-
-
 def _at_end(observed, measures):
     last = (observed.arm == "default") & (observed.epoch == observed.epoch.max())
     return observed[last & observed.measure.isin(measures)]
 
 
 # ----------------------------------------------------------------------------- 03_reinforcement
-def _against_none(values):
-    """The effects of all techniques that the values, a column per arm, are there of."""
-    return outcomes.effects(values, [(a, "default") for a in TECHNIQUE_ARMS[1:] if a in values])
-
-
 def technique_effects(reinforcement: pd.DataFrame) -> pd.DataFrame:
-    """The effects of all techniques on early accuracy; Holm's correction is over all of them."""
-    found = _against_none(outcomes.early_accuracy(reinforcement))
-    return found.assign(p_holm=holm(found.p))
+    """The effects of all techniques on early accuracy, and of their norm-held twins.
+
+    Columns: those of ``outcomes.effects``; technique; held, whether norms are held on both sides.
+    """
+    values = outcomes.early_accuracy(reinforcement)
+    pairs = [(arm, arms[0]) for arms in (TECHNIQUE_ARMS, HELD_ARMS) for arm in arms[1:]]
+    found = outcomes.effects(values, [pair for pair in pairs if pair[0] in values])
+    arms = found.treated.map(Arm.parse)
+    return found.assign(technique=[a.technique for a in arms], held=[a.held for a in arms])
 
 
-def of_networks(reinforcement: pd.DataFrame, measure: str) -> pd.DataFrame:
-    """A measure of layers by cell, arm, seed and epoch: the mean over layers, of which one without
-    two varying units is wholly redundant. Without variants of the techniques."""
-    rows = _of_layers(reinforcement, measure)
+def acting(found: pd.DataFrame) -> pd.DataFrame:
+    """The effects of techniques that do anything: one that is off equals none exactly."""
+    return found[found[["estimate", "low", "high"]].fillna(0).ne(0).any(axis=1)]
+
+
+def correlations(reinforcement: pd.DataFrame) -> pd.DataFrame:
+    """Mean |correlation| by cell, arm, seed and epoch: the mean over layers, of which one without
+    two varying units is wholly redundant. Without variants and norm-held twins."""
+    shown = reinforcement.arm.isin(TECHNIQUE_ARMS) & (reinforcement.measure == "correlation")
+    rows = reinforcement[shown].fillna({"value": 1.0})
     return rows.groupby([*CELL, "arm", "seed", "epoch"], sort=False).value.mean().reset_index()
-
-
-def _of_layers(reinforcement, measure):
-    shown = reinforcement.arm.isin(TECHNIQUE_ARMS) & (reinforcement.measure == measure)
-    rows = reinforcement[shown]
-    return rows.assign(value=rows.value.fillna(1.0))
 
 
 def correlation_effects(correlations: pd.DataFrame) -> pd.DataFrame:
     """The effects of all techniques on the correlation after the first epoch.
 
-    correlations: what ``of_networks`` gives.
+    correlations: what ``correlations`` gives.
     """
     after = outcomes.wide(correlations[correlations.epoch == 1], ["seed"], "arm")
-    return _against_none(after)
+    return outcomes.effects(after, [(a, "default") for a in TECHNIQUE_ARMS[1:] if a in after])
 
 
-def correlation_summary(correlations: pd.DataFrame) -> pd.DataFrame:
-    """Mean |correlation| over all cells, a row per arm.
-
-    Columns: after, the first epoch; end, of training; lower, the number of cells in which it is
-    lower than without a technique after the first epoch; of, the number of cells.
-    """
-    means = outcomes.wide(correlations, ["epoch"], "arm")
-    after, end = (
-        means.xs(epoch, level="epoch") for epoch in (1, means.index.get_level_values("epoch").max())
-    )
-    lower = after.lt(after.default, axis=0).sum()
-    return pd.DataFrame(
-        {"after": after.mean(), "end": end.mean(), "lower": lower, "of": len(after)}
-    )
-
-
-def dead_at_end(reinforcement: pd.DataFrame) -> pd.Series:
-    """The share of dead units at the end of training, mean over all layers, by arm."""
-    return _mean_at_end(reinforcement, "dead")
-
-
-def accuracy_at_end(reinforcement: pd.DataFrame) -> pd.Series:
-    """Test accuracy at the end of training, mean over all networks, by arm; without variants."""
-    return _mean_at_end(reinforcement, "accuracy")
-
-
-def _mean_at_end(reinforcement, measure):
-    rows = _of_layers(reinforcement, measure)
-    return rows[rows.epoch == rows.epoch.max()].groupby("arm", sort=False).value.mean()
-
-
-def agreement(diversity: pd.DataFrame, accuracy: pd.DataFrame) -> float:
-    """The rank correlation of two kinds of effects, over the comparisons that they share."""
-    both = diversity.merge(accuracy, on=[*CELL, "treated"])
-    return both.estimate_x.corr(both.estimate_y, method="spearman")
-
-
-def variant_accuracy(reinforcement: pd.DataFrame) -> pd.DataFrame:
-    """Early accuracy of the seeds that have other schedules and starts too, a column per arm."""
+def variants(reinforcement: pd.DataFrame) -> pd.DataFrame:
+    """The effects of all techniques, by every schedule and from every start, each against the same
+    start without one; of the seeds that have them all."""
     values = outcomes.early_accuracy(reinforcement)
-    return values.dropna(subset=[arm for arm in design.VARIANT_ARMS if arm in values])
-
-
-def variant_grid(values: pd.DataFrame) -> pd.DataFrame:
-    """The median over cells of the change by a technique from the same start without one.
-
-    values: what ``variant_accuracy`` gives. A row per technique, a column per start and schedule,
-    of those that it has.
-    """
-    means = values.groupby(level=CELL, sort=False).mean()
+    values = values.dropna(subset=[arm for arm in design.VARIANT_ARMS if arm in values])
     kinds = (*VARIANTS[:2], ("default", "dynamic"), *VARIANTS[2:])
-
-    def change(start, technique, schedule):
-        arm = str(Arm(start, technique, schedule))
-        return (means[arm] / means[start] - 1).median() if arm in means else np.nan
-
-    grid = pd.DataFrame(
-        {
-            f"{start},\n{schedule}": {name: change(start, name, schedule) for name in GRID}
-            for start, schedule in kinds
-        }
-    )
-    return grid.dropna(how="all").dropna(axis="columns", how="all")
+    pairs = [(str(Arm(start, t, schedule)), start) for t in GRID for start, schedule in kinds]
+    return outcomes.effects(values, [pair for pair in pairs if pair[0] in values])
 
 
-def start_medians(values: pd.DataFrame) -> pd.Series:
-    """The median over cells of the early accuracy without a technique, by start."""
-    starts = [start for start in dict.fromkeys(start for start, _ in VARIANTS) if start in values]
-    return values.groupby(level=CELL, sort=False).mean()[starts].median()
+LINE = ["schedule", "technique", "setting", "optimizer"]  # of candidates, of which one is chosen
 
 
-def of_images(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of settings of images: not those of parity problems."""
-    return rows[rows.setting.isin(design.SETTINGS)]
+def doses(tuning: pd.DataFrame) -> pd.DataFrame:
+    """``outcomes.candidates`` for images, and whether each is chosen (none is, where it is off)."""
+    best = outcomes.best_candidates(tuning)[[*LINE, "coefficient"]].assign(chosen=True)
+    found = outcomes.candidates(tuning).merge(best, how="left")
+    return found.assign(chosen=found.chosen.notna())[found.setting.isin(design.SETTINGS)]
 
 
-def largest_doses(candidates: pd.DataFrame) -> pd.Series:
-    """The median change of accuracy at the largest coefficient of the grid, by technique."""
-    grids = candidates.groupby(["technique", "schedule"], sort=False).coefficient
-    largest = candidates[candidates.coefficient == grids.transform("max")]
-    return largest.groupby("technique", sort=False).ratio.median() - 1
-
-
-@dataclass(frozen=True)
-class Choices:
-    """Where the chosen coefficients lie in the grid."""
-
-    smallest: int  # of the choices for images, those at an end of the grid
-    largest: int
-    of_images: int
-    as_registered: int  # of all choices
-    of: int
-
-
-def choices(tuning: pd.DataFrame, registered: dict) -> Choices:
-    """What the table chooses. registered: as ``outcomes.choose_coefficients`` gives it."""
-    best = outcomes.best_candidates(tuning)
-    images = of_images(best)
-    ends = [
-        (c == min(GRID[t]), c == max(GRID[t])) for t, c in zip(images.technique, images.coefficient)
-    ]
-    same = [
-        registered.get(r.technique, {}).get(r.schedule, {}).get(f"{r.setting} {r.optimizer}")
-        == r.coefficient
-        for r in best.itertuples()
-    ]
-    smallest, largest = map(sum, zip(*ends))
-    return Choices(smallest, largest, len(ends), sum(same), len(same))
+def choices(doses: pd.DataFrame) -> pd.DataFrame:
+    """How many choices there are, are off, and are the smallest and the largest of the grid: a row
+    per schedule. doses: what ``doses`` gives."""
+    chosen = doses[doses.chosen]
+    low, high = (chosen.coefficient == chosen.technique.map(GRID).map(end) for end in (min, max))
+    every = doses.drop_duplicates(LINE)
+    parts = {"choices": every, "on": chosen, "smallest": chosen[low], "largest": chosen[high]}
+    counts = {name: part.groupby("schedule", sort=False).size() for name, part in parts.items()}
+    table = pd.DataFrame(counts).fillna(0).astype(int)
+    return table.assign(off=table.choices - table.on).drop(columns="on")
 
 
 # ----------------------------------------------------------------------------- 04_local_minima
-def techniques_and_starts(found: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows of ``outcomes.escapes`` of arms with a technique, and of other starts."""
-    acting = outcomes.technique_of(found.arm) != ""
-    return found[acting], found[~acting]
-
-
-def usual_shares(found: pd.DataFrame) -> pd.Series:
-    """The medians of the shares of seeds: earlier, later, rescued, stranded."""
-    return found[["earlier", "later", "rescued", "stranded"]].median()
-
-
-def escaped_shares(times: pd.DataFrame) -> pd.DataFrame:
-    """How many networks escape without a technique: share and networks, by data and setting."""
-    plain = times.xs("default", level="arm")
-    by = plain.groupby(level=["data", "setting"], sort=False).escaped
-    return by.agg(share="mean", networks="size")
-
-
 def plateau_units(escape: pd.DataFrame, times: pd.DataFrame) -> pd.DataFrame:
     """The rows of dead units and near-duplicates, with when their network escapes.
 
@@ -439,78 +370,3 @@ def fates(units: pd.DataFrame) -> pd.DataFrame | None:
     means = units[first & last].assign(kind=kind).groupby(["measure", "kind"]).value.mean()
     means = means.unstack("kind")
     return means if means.shape[1] == 2 else None
-
-
-def escape_table(found: pd.DataFrame) -> pd.DataFrame:
-    """``outcomes.escapes`` in short, with the unit of what is gained: steps or epochs."""
-    shares = ["baseline_escaped", "escaped", "earlier", "later", "rescued", "stranded"]
-    shown = found[["data", "setting", "arm", "n", *shares, "gained", "p_logrank", "p_holm"]]
-    return shown.assign(
-        unit=["steps" if name in design.ESCAPED else "epochs" for name in shown["data"]]
-    )
-
-
-# ------------------------------------------------------------------------------ 06_early_epochs
-def of_shared_seeds(table: pd.DataFrame, arms: tuple[str, ...]) -> pd.DataFrame:
-    """The rows of the accuracy of some arms, of the seeds that all of them have."""
-    rows = table[(table.measure == "accuracy") & table.arm.isin(arms)]
-    shared = set.intersection(*(set(part.seed) for _, part in rows.groupby("arm")))
-    return rows[rows.seed.isin(shared)]
-
-
-def gaps(shown: pd.DataFrame) -> pd.DataFrame:
-    """How far mean accuracies are apart after the last epoch, a row per cell.
-
-    Columns: directions, of decorrelated to equal norms; method, of decorrelated to the default;
-    alive, of alive to the default.
-    """
-    last = shown[shown.epoch == shown.epoch.max()]
-    ends = outcomes.wide(last, [], "arm")
-    return pd.DataFrame(
-        {
-            "directions": ends.decorrelated - ends.equal_norms,
-            "method": ends.decorrelated - ends.default,
-            "alive": ends.alive - ends.default,
-        }
-    )
-
-
-def typical_steps(steps: pd.DataFrame) -> pd.Series:
-    """The geometric mean of each step of the ladder over all cells, the largest in size first, by
-    treated arm."""
-    ratios = (1 + steps.estimate).groupby(steps.treated, sort=False)
-    means = ratios.apply(lambda r: r.prod() ** (1 / len(r)) - 1)
-    return means.sort_values(key=abs, ascending=False)
-
-
-def product_error(steps: pd.DataFrame, whole: pd.DataFrame) -> float:
-    """By how much the steps up to decorrelation, multiplied, miss the effect of the whole."""
-    up_to = design.LADDER[1 : design.LADDER.index("decorrelated") + 1]
-    ratios = 1 + steps[steps.treated.isin(up_to)].set_index(CELL).estimate
-    product = ratios.groupby(level=CELL).prod() - 1
-    return (product - whole.set_index(CELL).estimate).abs().max()
-
-
-def everything(early: pd.DataFrame, baselines: pd.DataFrame) -> pd.DataFrame:
-    """Early accuracy of all arms and initializations of the literature, of the seeds that both
-    tables have."""
-    seeds = min(early.seed.nunique(), baselines.seed.nunique())
-    both = pd.concat([early, baselines])
-    return outcomes.early_accuracy(both[both.seed < seeds])
-
-
-def best_arms(values: pd.DataFrame) -> pd.Series:
-    """In how many cells each arm has the best mean, of the arms that have it in any."""
-    return values.groupby(level=CELL, sort=False).mean().idxmax(axis=1).value_counts()
-
-
-def twins(values: pd.DataFrame) -> pd.DataFrame:
-    """The effects of decorrelating the initializations of the literature that are there."""
-    pairs = zip(design.BASELINE_ARMS[1::2], design.BASELINE_ARMS[::2])
-    return outcomes.effects(values, [pair for pair in pairs if pair[0] in values])
-
-
-def cell_means(values: pd.DataFrame) -> pd.DataFrame:
-    """What ``everything`` gives in means over seeds, a row per cell and arm: early_accuracy."""
-    means = values.groupby(level=CELL, sort=False).mean().rename_axis(columns="arm")
-    return means.stack().rename("early_accuracy").reset_index()

@@ -7,12 +7,14 @@ import shutil
 from pathlib import Path
 from statistics import mean, median
 
+import pandas as pd
 import yaml
 
 from dndiv.checks import choose
-from dndiv.paper import claims, files
+from dndiv.paper import claims, files, names, outcomes, tables
 from dndiv.paper.claims import NOT_TESTED, TOGETHER, Result
 from dndiv.paper.files import REFERENCE
+from dndiv.paper.names import CELL
 
 SCALES = ("He's scale", "default scale")  # the controls that have a column
 HEADER = (
@@ -220,6 +222,83 @@ def summary(results: list[Result]) -> str:
     return " ".join(lines)
 
 
+def answer(results: list[Result], early: pd.DataFrame) -> str:
+    """What a practitioner and a sceptic must know, in five lines (Markdown). early: the table."""
+    values = outcomes.early_accuracy(early)
+
+    def jointly(treated, baseline):
+        return measured(vars(outcomes.jointly(values, (treated, baseline))))
+
+    [whole] = [r for r in results if r.claim == "early-40" and r.setting == TOGETHER]
+    every = values.dropna()  # seeds that have all starts
+    best = every.groupby(level=CELL, sort=False).mean().idxmax(axis=1).value_counts()
+    top, wins = best.index[0], best.iloc[0]
+    start = names.title(top, names.STARTS)
+    techniques = [r for r in results if r.claim == "early-help" and r.setting != TOGETHER]
+    worst = min(techniques, key=lambda r: r.estimate)
+    off = sum(r.reason == "off" for r in techniques)
+    lines = {
+        "The 40 %": f"{headline(results, 'early-40')}; all settings together "
+        f"{measured(vars(whole))}, {whole.said}.",
+        "Scale or decorrelation": "all settings together, decorrelation alone (same draw, norms "
+        f"and biases) changes the early accuracy by {measured(whole.alone[SCALES[0]])} at the "
+        f"method's scale and by {measured(whole.alone[SCALES[1]])} at PyTorch's; He's scale alone, "
+        f"of the same draw, by {jointly('he_scale', 'zero_bias')}.",
+        "The best start": f"{start} has the highest mean in {wins} of {best.sum()} settings "
+        f"({len(every) // best.sum()} seeds); all settings together {jointly(top, 'default')} "
+        "against PyTorch's default, at rates that were tuned for none.",
+        "Techniques": f"{headline(results, 'early-help')}; {off} are off, because tuning found "
+        "nothing better than none. "
+        f"The largest harm is {percent(worst.estimate)} ({worst.group.replace('_', ' ')}, "
+        f"{worst.setting}). {headline(results, 'escape')}.",
+        "Networks that do not learn at all": f"{_dead(early)}.",
+    }
+    return "\n".join(f"* **{what}:** {said}" for what, said in lines.items())
+
+
+def _dead(early: pd.DataFrame) -> str:
+    """In which settings networks do not learn, with PyTorch's default and decorrelated."""
+    found = outcomes.two_parts(early, "decorrelated", "default")
+    some = found[(found.learn < 1) | (found.baseline_learn < 1)]
+    places = [
+        f"{claims.setting_of((row.data, row.setting, row.optimizer))} "
+        f"{share(1 - row.baseline_learn)} and {share(1 - row.learn)}"
+        for row in some.itertuples()
+    ]
+    return (
+        f"final accuracy below {share(outcomes.LEARNS)}, with PyTorch's default and decorrelated: "
+        f"{'; '.join(places) or 'none'}{'; none elsewhere' * bool(places)}"
+    )
+
+
+def covers(coverage: pd.DataFrame) -> str:
+    """How often the interval holds what it says, by the table of ``coverage``."""
+    first = coverage[coverage.interval == coverage.interval.iloc[0]]
+    used = first[first.seeds == "as used"].iloc[0]
+    return (
+        f"Intervals of 95 % hold the truth in {100 * used.coverage:.1f} % of draws from the "
+        "artifact's own networks, as many seeds as each comparison has, in the mean over "
+        f"{used.populations} comparisons, and in {share(used.worst_coverage)} in the worst; of "
+        f"effects that are not there {100 * used.false_reproduced:.1f} % (at most "
+        f"{100 * used.worst_false_reproduced:.0f} %) seem to be above zero. It is worst where one "
+        "network or two of many do not learn, for many draws have none of them, and where seeds "
+        "are few."
+    )
+
+
+def per_claim(results: list[Result]) -> str:
+    """A row per claim: its sentence, how many of its settings have which verdict, and where it is
+    examined (Markdown)."""
+    lines = [("claim", "the paper's sentence", "verdicts", "read")]
+    for name in dict.fromkeys(r.claim for r in results):
+        found = [r for r in results if r.claim == name]
+        book = found[0].notebook
+        read = f"[{book}](notebooks/{book}.ipynb)" if book else "–"
+        counted = in_words(claims.counts([r for r in found if r.setting != TOGETHER]))
+        lines.append((f"`{name}`", found[0].sentence, counted, read))
+    return _markdown(lines)
+
+
 def assumptions() -> str:
     """The assumptions as a Markdown table."""
     entries = yaml.safe_load(files.ASSUMPTIONS.read_text("utf8"))
@@ -253,8 +332,9 @@ def generated(text: str, folder: Path) -> str:
     results in ``folder``; an unknown part is refused."""
     results = read(folder / "claims.json")
     parts = {
-        "headline": summary(results),
-        "claims": as_markdown(results),
+        "answer": answer(results, tables.load(folder / "tables" / "early.csv.bz2")),
+        "claims": per_claim(results),
+        "coverage": covers(pd.read_csv(folder / "coverage.csv")),
         "times": _times(json.loads((folder / "provenance.json").read_text("utf8"))),
         "speed": (folder / "bench" / "table.md").read_text("utf8").strip(),
         "assumptions": assumptions(),
@@ -302,8 +382,10 @@ def _times(facts: dict) -> str:
     if "setup" in steps:
         minutes = steps["setup"]["seconds"] / 60
         lines.append(("`make setup`: the environment", f"{minutes:.1f} min", "–"))
-    time = f"{steps['tables']['seconds'] / 60:.0f} min, for {work / 60:.0f} min of single-threaded"
-    time += f" work by {machine['cores']} processes"
+    cores = machine["cores"]
+    time = (
+        f"{work / 60:.0f} min of single-threaded work, {work / 60 / cores:.0f} min on {cores} cores"
+    )
     lines.append((f"training, {count} units", time, f"{peak:.1f} GiB"))
     books = [s for name, s in steps.items() if name not in ("setup", "tables")]
     minutes = sum(s["seconds"] for s in books) / 60 / 2

@@ -18,7 +18,8 @@ from dndiv.paper.design import GRID, SETTINGS, hidden_layers
 from dndiv.paper.names import CELL, DATA, DATA_SETS, OPTIMIZERS, STARTS, TECHNIQUES, title
 
 DATA_COLORS = dict(zip(DATA_SETS, sns.color_palette("colorblind")))
-TECHNIQUE_COLORS = dict(zip(GRID, sns.color_palette("colorblind", len(GRID))))
+_PALETTE = sns.color_palette("colorblind")
+TECHNIQUE_COLORS = dict(zip(GRID, [*_PALETTE[:6], _PALETTE[9]]))  # the six, and not its pink
 EFFECT = ["estimate", "low", "high"]  # columns that ``estimates`` draws
 
 
@@ -58,7 +59,8 @@ def save(figure: plt.Figure, name: str, table: pd.DataFrame, preset: str) -> Ima
 # ------------------------------------------------------------------------------- titles and looks
 def seeds_text(table: pd.DataFrame) -> str:
     """The number of seeds: of effects (column n), or of each arm (columns arm, seed)."""
-    counts = table.n if "n" in table else table.groupby("arm").seed.nunique()
+    by = [column for column in (*CELL, "arm") if column in table]  # data sets share no seeds
+    counts = table.n if "n" in table else table.groupby(by).seed.nunique()
     low, high = counts.min(), counts.max()
     return f"n = {low} seeds" if low == high else f"n = {low} to {high} seeds"
 
@@ -227,11 +229,3 @@ def matrix(ax, grid: np.ndarray):
     ax.set(xticks=[], yticks=[])
     ax.grid(False)
     return ax.imshow(grid, vmin=-1, vmax=1, cmap="RdBu_r")
-
-
-def mean_correlation(pairs: np.ndarray) -> float:
-    """Mean |correlation| off the diagonal of a matrix, or of its values row by row; as the measure,
-    without units that are constant: their rows are zero, the diagonal included."""
-    grid = square(pairs)
-    varied = np.diag(grid) > 0
-    return np.abs(grid[np.outer(varied, varied) & ~np.eye(len(grid), dtype=bool)]).mean()

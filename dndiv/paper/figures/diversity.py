@@ -1,11 +1,11 @@
-"""Pictures of diversity in training, and of what it predicts (02_diversity); ``figures.dots`` draws
-the lesions."""
+"""Pictures of diversity in training, and of what it predicts (02_diversity)."""
 
 import matplotlib.pyplot as plt
 import pandas as pd
 import seaborn as sns
 
 from dndiv.paper import figures
+from dndiv.paper.findings import mean_correlation
 from dndiv.paper.names import DATA, MEASURES, STARTS, title
 
 
@@ -18,7 +18,7 @@ def correlation_in_time(table: pd.DataFrame, steps_per_epoch: dict[str, int]) ->
     for ax, part, (name, _) in panels:
         grid = figures.square(part.value)
         shown = figures.matrix(ax, grid)
-        step, r = part.epoch.iloc[0] * steps_per_epoch[name], figures.mean_correlation(grid)
+        step, r = part.epoch.iloc[0] * steps_per_epoch[name], mean_correlation(grid)
         ax.set_title(f"step {round(step):,}\nmean |r| {r:.2f}", fontsize="x-small")
     panels.figure.colorbar(shown, ax=panels.axes, label="correlation", shrink=0.7)
     return panels.finish("", [title(name, DATA) for (name,) in panels.rows])
@@ -62,9 +62,20 @@ def prediction_curves(found: pd.DataFrame) -> plt.Figure:
                 ax.fill_between(line.epoch, line.low, line.high, **look)
         ax.axhline(0, color="black", lw=1)
         ax.set_ylim(-1, 1)
-    note = f"ρ > 0: more diverse networks end more accurate; n = {found.n.max()} seeds"
+    note = f"ρ > 0: more diverse networks end more accurate; {figures.seeds_text(found)}"
     note += "; band: 95 % interval of the effective rank's"
     return panels.finish(title=note, fontsize="small")
+
+
+def parts(found: dict[str, pd.DataFrame]) -> plt.Figure:
+    """The three parts of what diversity predicts, as ``findings.parts`` gives them: a row per cell;
+    in the grey, correlations that are too small to be of interest."""
+    panels = figures.cell_estimates(found)
+    for ax, part in zip(panels.axes[0], found.values()):
+        margin = part.margin.iloc[0]
+        ax.axvspan(-margin, margin, color="grey", alpha=0.2, lw=0)
+        ax.set_xlim(-1, 1)
+    return panels.finish("ρ, above zero as claimed\n(95 % interval)")
 
 
 def _in_training(table: pd.DataFrame, label: str) -> figures.Panels:

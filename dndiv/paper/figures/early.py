@@ -53,8 +53,8 @@ def forest(columns: dict[str, pd.DataFrame], published: float | None = None) -> 
     """Effects with intervals, a row per cell, a panel per comparison, on a common ratio axis.
     columns: title to data, setting, optimizer, estimate, low, high. published: a value to mark in
     the first panel."""
-    ratios = {heading: _ratios(effects) for heading, effects in columns.items()}
-    panels, cells = figures.cell_estimates(ratios, zero=1.0), figures.keys(pd.concat(ratios), CELL)
+    found = {heading: ratios(effects) for heading, effects in columns.items()}
+    panels, cells = figures.cell_estimates(found, zero=1.0), figures.keys(pd.concat(found), CELL)
     for ax, part, _ in panels:
         for y, ratio in enumerate(part.set_index(CELL).estimate.reindex(cells)):
             at = {"xy": (1.01, y), "xycoords": ("axes fraction", "data"), "va": "center"}
@@ -65,32 +65,33 @@ def forest(columns: dict[str, pd.DataFrame], published: float | None = None) -> 
         ax.axvline(1 + published, color="firebrick", ls="--", lw=1.2)
         at = {"xy": (1 + published, -0.7), "xytext": (4, 0), "textcoords": "offset points"}
         ax.annotate(f"the paper: {published:+.0%}", **at, color="firebrick", fontsize="small")
-    return _finish(panels, pd.concat(ratios))
+    return finish(panels, pd.concat(found))
 
 
 def rungs(effects: pd.DataFrame, steps: dict[str, tuple[str, str]]) -> plt.Figure:
     """The effect of each step, a panel per setting, the data sets and optimizers side by side.
     effects: data, setting, optimizer, treated, baseline, estimate, low, high, n. steps: label to
     (treated, baseline)."""
-    ratios, by = _ratios(effects), ["treated", "baseline"]
+    found, by = ratios(effects), ["treated", "baseline"]
     entries = {pair: label for label, pair in steps.items()}
-    panels = figures.estimates(ratios, ["setting"], by, entries, 4.6, pitch=0.7, zero=1.0)
-    for ax, _, (setting,) in panels:
+    panels = figures.estimates(found, ["setting"], by, entries, 4.6, pitch=0.7, zero=1.0)
+    for ax, part, (setting,) in panels:
         for y in range(1, len(steps), 2):
             ax.axhspan(y - 0.5, y + 0.5, color="grey", alpha=0.08, lw=0)
-        heading = f"{figures.setting_title(setting)}, {figures.seeds_text(effects)}"
+        heading = f"{figures.setting_title(setting)}, {figures.seeds_text(part)}"
         ax.set_title(heading, fontsize="medium")
-    return _finish(panels, ratios, title=None)
+    return finish(panels, found, title=None)
 
 
-def _ratios(effects: pd.DataFrame) -> pd.DataFrame:
+def ratios(effects: pd.DataFrame) -> pd.DataFrame:
     """Effects as ratios: 1.4 for 40 % more."""
     return effects.assign(**(1 + effects[figures.EFFECT]))
 
 
-def _finish(panels: figures.Panels, ratios: pd.DataFrame, **legend) -> plt.Figure:
-    """A logarithmic axis, labelled as relative changes, wide enough for all ratios."""
-    values = ratios[figures.EFFECT].stack()
+def finish(panels: figures.Panels, ratios: pd.DataFrame, **legend) -> plt.Figure:
+    """A logarithmic axis, labelled as relative changes, wide enough for all ratios, but for the
+    ends of intervals beyond a twelfth and twelvefold."""
+    values = ratios[figures.EFFECT].stack().clip(1 / 12, 12)
     low, high = min(values.min(), 0.95) / 1.03, max(values.max(), 1.05) * 1.03
     ticks = {  # as many as the width takes
         1.6: [0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.3, 1.4, 1.5],
@@ -118,6 +119,6 @@ def heatmap(early: pd.DataFrame, arms: dict[str, str]) -> plt.Figure:
     columns = figures.cell_columns(mean.columns)
     figures.annotated(ax, relative, mean, labels, columns, cmap="viridis", cbar=False, **look)
     what = "Early accuracy, %: mean test accuracy of epochs 1 to 5 (brightest: best of the column)"
-    seeds = early.index.get_level_values("seed").nunique()
+    seeds = early.groupby(level=CELL).size().min()
     ax.set_title(f"{what}, n = {seeds} seeds", fontsize="medium")
     return figure

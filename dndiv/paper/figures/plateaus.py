@@ -75,13 +75,16 @@ def anatomy(units: pd.DataFrame) -> plt.Figure:
 def survival(times: pd.DataFrame, arms: list[str]) -> plt.Figure:
     """The share of networks still on their plateau (Kaplan–Meier), a panel per problem.
     times: time and escaped, indexed by data, setting, optimizer, arm and seed. arms: the lines,
-    techniques in colour, other starts grey and dashed."""
+    techniques in colour, other starts grey and dashed; not of those that equal "default"."""
     starts = [arm for arm in arms if arm != "default" and not Arm.parse(arm).technique]
     dashes = dict(zip(starts, cycle(("-.", "--", ":"))))
     panels = figures.Panels(times.reset_index(), [], PROBLEM, 4.2, 4, sharey=True)
     for ax, part, problem in panels:
+        plain = part.loc[part.arm == "default", ["time", "escaped"]].to_numpy()
         for arm in arms:
             group = part[part.arm == arm]
+            if arm != "default" and np.array_equal(group[["time", "escaped"]], plain):
+                continue
             x, y = effects.survival(group.time, group.escaped)
             x, y = np.append(x, part.time.max()), 100 * np.append(y, y[-1])
             look = figures.arm_look(arm) | {"ls": dashes.get(arm, "-")}
@@ -92,10 +95,11 @@ def survival(times: pd.DataFrame, arms: list[str]) -> plt.Figure:
     return panels.finish(x, y, ncols=5, fontsize="small")
 
 
-def escape_forest(found: pd.DataFrame, arms: list[str]) -> plt.Figure:
+def escape_forest(found: pd.DataFrame, arms: list[str], margin: float) -> plt.Figure:
     """How much less time each arm needs to escape, with intervals: a panel per problem.
-    Columns: data, setting, arm, estimate, low, high, n, p_holm. arms: the rows. Filled: differs by
-    the log-rank test after Holm's correction within the problem."""
+    Columns: data, setting, arm, estimate, low, high, n, p_holm. arms: the rows. margin: the
+    smallest effect of interest, a grey band. Filled: differs by the log-rank test after Holm's
+    correction within the problem."""
     panels = figures.estimates(
         found.assign(**(100 * found[figures.EFFECT])), PROBLEM, ["arm"],
         {(arm,): figures.arm_title(arm) for arm in arms}, width=3.6, margin=1.5,
@@ -103,5 +107,6 @@ def escape_forest(found: pd.DataFrame, arms: list[str]) -> plt.Figure:
     )  # fmt: skip
     for ax, part, problem in panels:
         ax.set_title(f"{figures.place_title(*problem)}, n = {int(part.n.min())}")
+        ax.axvspan(-100 * margin, 100 * margin, color="grey", alpha=0.15, lw=0)
     note = "95 % interval; filled: p < 0.05 after Holm"
     return panels.finish(f"less time on the plateau, %\n({note})")

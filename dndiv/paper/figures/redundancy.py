@@ -1,11 +1,12 @@
-"""Pictures of redundant neurons (01_redundancy); ``figures.dots`` draws what they cost."""
+"""Pictures of redundant neurons, and of what they cost (01_redundancy)."""
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 
-from dndiv.paper.figures import Panels, mark, matrix, mean_correlation, square
+from dndiv.paper.figures import Panels, cell_estimates, mark, matrix, seeds_text, square
+from dndiv.paper.findings import in_percent, mean_correlation
 from dndiv.paper.names import DATA, title
 
 
@@ -53,3 +54,15 @@ def portraits(table: pd.DataFrame, name: str) -> plt.Figure:
         ax.set_title(f"correlation of activations\nmean |r| {r:.2f}")
         right.colorbar(matrix(ax, grid), ax=ax, shrink=0.8)
     return figure
+
+
+def costs(found: pd.DataFrame) -> plt.Figure:
+    """What near duplicates cost: a row per cell, a panel per outcome; in the grey, costs that are
+    too small to be of interest. found: of one arm, as ``findings.costs`` gives."""
+    parts = dict(iter(found.groupby("outcome", sort=False)))
+    titled = {f"{name}, {seeds_text(part)}": in_percent(part) for name, part in parts.items()}
+    panels = cell_estimates(titled)
+    for ax, part in zip(panels.axes[0], parts.values()):
+        margin = 100 * part.margin.iloc[0]
+        ax.axvspan(-margin, margin, color="grey", alpha=0.2, lw=0)
+    return panels.finish("cost: accuracy lost, or more time, %\n(95 % interval)")
