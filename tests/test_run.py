@@ -103,6 +103,52 @@ def test_a_unit_that_fails_leaves_nothing_behind_but_the_finished_ones(small, mo
     assert len(list((small / "cache").glob("*.csv"))) == 1 and not list(small.rglob("*.part"))
 
 
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-30])
+
+
+def cut_at_a_line(path):
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-2]))
+
+
+def only_a_header(path):
+    path.write_text(path.read_text().splitlines(keepends=True)[0])
+
+
+def flip_a_digit(path):
+    text = path.read_text()
+    at = text.rindex("0.")
+    path.write_text(text[: at + 2] + str((int(text[at + 2]) + 1) % 10) + text[at + 3 :])
+
+
+def another_unit(path):
+    [other] = [p for p in path.parent.glob("*.csv") if p != path]
+    path.write_bytes(other.read_bytes())
+
+
+def no_record(path):
+    path.with_suffix(".json").unlink()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [cut, cut_at_a_line, only_a_header, flip_a_digit, another_unit, no_record]
+    + [lambda path: path.write_text("")],
+)
+def test_a_damaged_unit_is_named_set_aside_and_computed_again(small, capsys, damage):
+    before = tables.table("small", "smoke", "cpu", jobs=1)
+    unit = sorted((small / "cache").glob("*.csv"))[0]
+    damage(unit)
+    capsys.readouterr()
+    after = tables.table("small", "smoke", "cpu", jobs=1)
+    said = capsys.readouterr().err
+    assert (
+        f"{unit} is damaged: it is {unit.stem}.damaged now" in said and "computing 1 units" in said
+    )
+    pd.testing.assert_frame_equal(before, after, check_exact=True)
+    assert unit.with_suffix(".damaged").exists()
+
+
 def test_tables_do_not_depend_on_the_number_of_processes(small):
     one = tables.table("small", "smoke", "cpu", jobs=1)
     for path in (small / "cache").iterdir():

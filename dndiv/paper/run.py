@@ -49,7 +49,7 @@ def assembled(name: str, preset: str, names: Sequence[str]) -> pd.DataFrame:
 
 def missing(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:
     """The units of an experiment that are not on disk."""
-    return [u for u in design.units(experiment, preset, names) if not cache.path(u).exists()]
+    return [u for u in design.units(experiment, preset, names) if not cache.holds(u)]
 
 
 def all_missing(preset: str, names: Sequence[str]) -> list[Unit]:
