@@ -1,6 +1,7 @@
 """The command line, the dependency rules, and the files that describe the environment."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -208,6 +209,61 @@ def test_tuning_replaces_what_it_has_tried_and_keeps_the_rest(here, tmp_path, mo
     assert yaml.safe_load(file.read_text("utf8")) == {
         "log_volume": {"dynamic": {"tiny sgd": 0.1, "narrow sgd": 7.0}}
     }
+
+
+def test_a_relative_folder_is_the_same_for_all_and_the_reference_is_the_checkout_s(tmp_path):
+    program = (
+        "import os; from dndiv.paper import files, tables; os.chdir('/');"
+        "print(files.RESULTS, os.environ['DNDIV_RESULTS'], os.environ['DNDIV_DATA'],"
+        "os.environ['DNDIV_DATA_SOURCE'], files.results('reference'), files.results('quick'))"
+    )
+    given = {"DNDIV_RESULTS": "out", "DNDIV_DATA": "kept", "DNDIV_DATA_SOURCE": "http://x/y"}
+    said = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=os.environ | given,
+                          capture_output=True, text=True).stdout.split()  # fmt: skip
+    out = str(tmp_path / "out")
+    assert said == [out, out, str(tmp_path / "kept"), "http://x/y",
+                    str(ROOT / "results" / "reference"), f"{out}/quick"]  # fmt: skip
+
+
+def test_a_damaged_table_is_named_with_the_remedy(here, capsys):
+    for name in ("early", "directions", "intervention", "diversity", "reinforcement", "escape"):
+        path = tables.path(name, "quick")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes((ROOT / "results/reference/tables" / path.name).read_bytes()[:-100])
+    assert commands.main(["check", "--preset", "quick"]) == 1
+    said = capsys.readouterr().err
+    assert "early.csv.bz2 is damaged" in said and "`make reproduce` makes it again" in said
+
+
+def test_verdicts_are_shown_where_the_output_is_not_utf_8():
+    words = [sys.executable, "-m", "dndiv", "check", "--preset", "reference"]
+    ascii_only = os.environ | {"PYTHONIOENCODING": "ascii"}
+    run = subprocess.run(words, cwd=ROOT, env=ascii_only, capture_output=True)
+    assert run.returncode == 0 and b"? fragile" in run.stdout, run.stderr
+
+
+def test_too_few_seeds_to_decide_contradict_nothing(here, capsys):
+    """With fewer seeds the check fails where a verdict differs, and not where it is open."""
+    for name in ("early", "directions", "intervention", "diversity", "reinforcement", "escape"):
+        table = tables.read(name, "reference")
+        first = table.groupby("data").seed.transform("min")
+        tables.write(table[table.seed < first + 2], name, "quick")
+    commands.main(["check", "--preset", "quick", "--strict"])
+    assert "undecided, registered" not in capsys.readouterr().err
+
+
+def test_an_interrupted_command_says_that_it_goes_on_and_a_full_disk_is_named(monkeypatch, capsys):
+    def stop(error):
+        def reproduce(*words):
+            raise error
+
+        monkeypatch.setattr(reproduce_module, "reproduce", reproduce)
+        return commands.main(["reproduce", "--preset", "smoke"]), capsys.readouterr().err
+
+    reproduce_module = reproduce
+    assert stop(KeyboardInterrupt())[0] == 130
+    code, said = stop(OSError(28, "No space left on device", "/x/y"))
+    assert code == 1 and said == "dndiv: [Errno 28] No space left on device: '/x/y'\n"
 
 
 def test_outside_a_checkout_the_commands_say_so(here, tmp_path, monkeypatch, capsys):

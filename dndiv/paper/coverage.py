@@ -168,6 +168,6 @@ def table(read: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
 def main(preset: str = REFERENCE) -> pd.DataFrame:
     """Judge the candidates on the tables of a preset and keep results/<preset>/coverage.csv."""
     found = table(lambda name: tables.read(name, preset))
-    file = files.RESULTS / preset / "coverage.csv"
+    file = files.results(preset) / "coverage.csv"
     files.atomically(file, lambda part: found.to_csv(part, index=False, float_format="%.4f"))
     return found

@@ -5,11 +5,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]  # the checkout
-RESULTS = Path(os.environ.get("DNDIV_RESULTS") or ROOT / "results").expanduser()
+# A folder that a setting names is the same for every process that is started from here on: a
+# notebook runs in another one.
+for _setting in ("DNDIV_RESULTS", "DNDIV_DATA", "DNDIV_DATA_SOURCE"):
+    if (_given := os.environ.get(_setting)) and "://" not in _given:
+        os.environ[_setting] = str(Path(_given).expanduser().absolute())
+RESULTS = Path(os.environ.get("DNDIV_RESULTS") or ROOT / "results")
 COEFFICIENTS = ROOT / "coefficients.yml"
 CLAIMS = ROOT / "claims.yml"
 ASSUMPTIONS = ROOT / "assumptions.yml"
 REFERENCE = "reference"  # no preset: the committed results of the last full run
+
+
+def results(preset: str) -> Path:
+    """Where the results of a preset are; the reference is the checkout's, whatever is set."""
+    return ROOT / "results" / REFERENCE if preset == REFERENCE else RESULTS / preset
 
 
 def atomically(file: Path, save: Callable[[Path], object]) -> None:

@@ -19,7 +19,7 @@ def sources() -> list[Path]:
 
 def executed(source: Path, preset: str) -> Path:
     """Where the executed copy of a notebook is kept."""
-    return files.RESULTS / preset / "notebooks" / source.name
+    return files.results(preset) / "notebooks" / source.name
 
 
 def execute(source: Path, preset: str, device: str) -> int:
@@ -56,7 +56,7 @@ def execute(source: Path, preset: str, device: str) -> int:
         return 1
     os.replace(failed, target)
     seconds = time.perf_counter() - started
-    provenance.record(files.RESULTS / preset, {}, step=source.stem, seconds=seconds)
+    provenance.record(files.results(preset), {}, step=source.stem, seconds=seconds)
     return 0
 
 

@@ -154,13 +154,13 @@ def _markdown(lines):
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ("---",) * len(head), *rest))
 
 
-def differences(results: list[Result]) -> list[str]:
-    """A line for everything that is decided otherwise than registered."""
+def differences(results: list[Result], enough: bool = True) -> list[str]:
+    """A line for everything that is decided otherwise than registered; see ``claims``."""
     members = claims.grouped(results)
     return [
         f"{key[0]}, {_where(members[key])}: {in_words(found)}, "
         f"registered in claims.yml: {in_words(expected)}"
-        for key, (found, expected) in claims.differences(results).items()
+        for key, (found, expected) in claims.differences(results, enough).items()
     ]
 
 
@@ -350,14 +350,14 @@ def generated(text: str, folder: Path) -> str:
 def write_readme() -> None:
     """Bring the README's generated parts up to the reference."""
     file = files.ROOT / "README.md"
-    text = generated(file.read_text("utf8"), files.RESULTS / REFERENCE)
+    text = generated(file.read_text("utf8"), files.results(REFERENCE))
     files.atomically(file, lambda part: part.write_text(text, "utf8"))
 
 
 def promote() -> None:
     """Make the finished paper run, and the last benchmark, the reference; FileNotFoundError where
     there is no finished run."""
-    paper, reference = files.RESULTS / "paper", files.RESULTS / REFERENCE
+    paper, reference = files.results("paper"), files.results(REFERENCE)
     if not all((paper / part).exists() for part in ("claims.json", "tables", "figures")):
         raise FileNotFoundError("there is no finished paper run; make one with `make reproduce`")
     # the CSV and PDF files beside the figures follow from the tables

@@ -34,10 +34,12 @@ def reproduce(preset: str, device: str, jobs: int | None) -> int:
     books = [s for s in notebooks.sources() if not state.holds(*_notebook(s, preset, sheets))]
     if not all(_execute(books, state, sheets, device)):
         return 1
-    verdicts = ("claims.json", files.RESULTS / preset / "claims.json", _verdicts(sheets))
+    verdicts = ("claims.json", files.results(preset) / "claims.json", _verdicts(sheets))
     judge = not state.holds(*verdicts)
     if judge:
-        subprocess.run([sys.executable, "-m", "dndiv", "check", "--preset", preset], check=True)
+        words = ["check", "--preset", preset]
+        if subprocess.run([sys.executable, "-m", "dndiv", *words]).returncode:
+            return 1
         state.note(*verdicts)
     if made or books or judge:
         print(f"Done: tables, figures, executed notebooks and verdicts are in {state.folder}.")
@@ -139,7 +141,7 @@ class State:
     """What a preset's folder holds, and what it was made from; kept in its state.json."""
 
     def __init__(self, preset: str):
-        self.preset, self.folder = preset, files.RESULTS / preset
+        self.preset, self.folder = preset, files.results(preset)
         self.file = self.folder / "state.json"
         try:
             self.entries = json.loads(self.file.read_text("utf8"))

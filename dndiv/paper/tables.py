@@ -33,7 +33,7 @@ def table(name: str, preset: str, device: str = "auto", jobs: int | None = None)
 
 def path(name: str, preset: str) -> Path:
     """Where a run of a preset leaves a table."""
-    return files.RESULTS / preset / "tables" / f"{name}.csv.bz2"
+    return files.results(preset) / "tables" / f"{name}.csv.bz2"
 
 
 def read(name: str, preset: str) -> pd.DataFrame:
@@ -45,7 +45,11 @@ def read(name: str, preset: str) -> pd.DataFrame:
     if not file.exists():
         which = "" if preset == REFERENCE else f" PRESET={preset}"
         raise FileNotFoundError(f"there is no table {file}; make it with `make reproduce{which}`")
-    return load(file)
+    try:
+        return load(file)
+    except (OSError, EOFError, ValueError, KeyError) as error:
+        remedy = "check it out again" if preset == REFERENCE else "`make reproduce` makes it again"
+        raise ValueError(f"the table {file} is damaged ({error}); {remedy}") from error
 
 
 def write(table: pd.DataFrame, name: str, preset: str) -> None:

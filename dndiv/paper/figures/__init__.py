@@ -44,7 +44,7 @@ def save(figure: plt.Figure, name: str, table: pd.DataFrame, preset: str) -> Ima
     figure.savefig(buffer, format="png")  # drawn once: this is what is shown, too
     if preset != files.REFERENCE:
         figure.set_layout_engine("none")  # as laid out
-        file, pdf = files.RESULTS / preset / "figures" / name, {"metadata": {"CreationDate": None}}
+        file, pdf = files.results(preset) / "figures" / name, {"metadata": {"CreationDate": None}}
         for kind, write in {
             "png": lambda part: part.write_bytes(buffer.getvalue()),
             "pdf": lambda part: figure.savefig(part, format="pdf", **pdf),
