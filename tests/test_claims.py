@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dndiv.paper import claims, design, files, outcomes, report, tables
+from dndiv.paper import answer, claims, design, files, outcomes, report, tables
 from dndiv.paper.names import ARCHIVED, COLUMNS
 
 REGISTERED = claims.load()
@@ -318,15 +318,15 @@ class TestReference:
 
     def test_another_table_gives_other_words(self):
         early, results = self.table("early"), self.committed
-        said = report.answer(results, early)
+        said = answer.lines(results, early)
         assert len(said.splitlines()) == 5
         best = early[early.arm == "zero_bias"].assign(value=0.99)
         others = early[early.arm != "zero_bias"]
-        assert "biases zero has the highest mean in 12 of 12" in report.answer(
+        assert "`zero_bias` has the highest mean of 13 starts in 12 of 12" in answer.lines(
             results, pd.concat([others, best])
         )
         dead = early.assign(value=early.value.where(early.measure != "accuracy", 0.1))
-        assert "MNIST, tiny, SGD 100 % and 100 %" in report.answer(results, dead)
+        assert "MNIST, tiny, SGD 100 % and 100 % (p = 1)" in answer.lines(results, dead)
 
     def test_they_say_where_they_come_from_and_are_small(self):
         facts = json.loads((self.folder / "provenance.json").read_text("utf8"))

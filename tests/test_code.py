@@ -155,7 +155,17 @@ def test_the_library_imports_nothing_of_the_paper(module):
 
 @pytest.mark.parametrize(
     "module",
-    ["arms", "claims", "code", "design", "effects", "figures", "figures.early", "figures.diversity"]
+    [
+        "answer",
+        "arms",
+        "claims",
+        "code",
+        "design",
+        "effects",
+        "figures",
+        "figures.early",
+        "figures.diversity",
+    ]
     + ["figures.initialization", "figures.overview", "figures.plateaus", "figures.redundancy"]
     + ["figures.reinforcement", "names", "notebooks", "outcomes", "report", "reproduce", "tables"],
 )

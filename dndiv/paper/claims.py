@@ -34,6 +34,7 @@ VERDICTS = (
     *("not reproduced", "undecided", "not tested", "by construction"),
 )
 REPRODUCED, NOT_TESTED = VERDICTS[:2], "not tested"
+OFF = "off"  # tuning has left a technique out: it equals none, and nothing is tested
 TOGETHER = "all settings together"  # the setting of a joint result
 ESCAPES = ("rescued", "stranded", "earlier", "later", "escaped", "baseline_escaped", "p_logrank")
 PRIMARY = "He's scale"  # the control at the scale of what is tested
@@ -67,7 +68,9 @@ class Result:
 
     @property
     def said(self) -> str:
-        """The verdict, and whether scale is what carries it."""
+        """The verdict, and whether scale is what carries it; or that a technique is off."""
+        if self.reason == OFF:
+            return OFF
         return f"{self.verdict}, by scale" if self.carried_by == "scale" else self.verdict
 
 
@@ -195,7 +198,7 @@ def _judged(
         off = len(arrays) == 2 and np.array_equal(*arrays)
         extra = {"beside": beside[cell]} if beside else {}
         if off and statistic is effect:
-            extra["reason"] = "off"
+            extra["reason"] = OFF
         others = without_each(quick, *arrays)
         results.append(result(cell, statistic(*arrays), others, alone.get(cell, {}), **extra))
     for r, p in zip(results, holm([r["p"] for r in results])):
@@ -380,7 +383,10 @@ def counts(results: list[Result]) -> dict[str, int]:
     """How many settings have which verdict, in the order of ``VERDICTS``."""
     found = Counter(r.said for r in results)
     return {
-        v: found[v] for verdict in VERDICTS for v in (verdict, f"{verdict}, by scale") if found[v]
+        v: found[v]
+        for verdict in (*VERDICTS, OFF)
+        for v in (verdict, f"{verdict}, by scale")
+        if found[v]
     }
 
 

@@ -181,8 +181,8 @@ DIRECTION_ARMS = (
     *("he", "he_decorrelated"),
 )
 
-# candidates for a technique's coefficient, on held-out images: about a decade apart, wide enough
-# that the best is inside, or is none at all ("off", a coefficient of 0)
+# candidates for a technique's coefficient, on held-out images, about a decade apart; or none at all
+# ("off", 0). At an end: reinitialize at its smallest redraws dead units alone
 GRID = {
     "negative_correlation": (1e-7, 1e-6, 1e-5, 1e-4, 1e-3),
     "prediction_diversity": (0.1, 1, 10, 100, 1000, 10_000),

@@ -360,13 +360,12 @@ def plateau_units(escape: pd.DataFrame, times: pd.DataFrame) -> pd.DataFrame:
 def fates(units: pd.DataFrame) -> pd.DataFrame | None:
     """The last hidden layer after the first epoch: a row for dead and for duplicates.
 
-    Columns: soon, the mean share in networks that escape sooner than the median, and others. None
-    where there are not both.
+    Columns: soon, the mean share in networks that escape within the run, and others. None where
+    there are not both.
     """
     first = units.epoch == units.epoch[units.epoch >= 1].min()
     last = units.layer == max(units.layer, key=int)
-    soon = units.escapes & (units.time <= units.time.median())
-    kind = soon.map({True: "soon", False: "others"})
+    kind = units.escapes.map({True: "soon", False: "others"})
     means = units[first & last].assign(kind=kind).groupby(["measure", "kind"]).value.mean()
     means = means.unstack("kind")
     return means if means.shape[1] == 2 else None

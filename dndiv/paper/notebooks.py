@@ -1,5 +1,6 @@
 """Notebooks: executed headlessly into results, and their sources with compared outputs."""
 
+import json
 import os
 import sys
 import time
@@ -54,6 +55,9 @@ def execute(source: Path, preset: str, device: str) -> int:
             f"The copy with its traceback is {failed}."
         )
         return 1
+    book = json.loads(failed.read_text("utf8"))
+    book["metadata"].pop("papermill", None)  # it holds paths of this machine
+    failed.write_text(json.dumps(book, indent=1, ensure_ascii=False) + "\n", "utf8")
     os.replace(failed, target)
     seconds = time.perf_counter() - started
     provenance.record(files.results(preset), {}, step=source.stem, seconds=seconds)

@@ -11,10 +11,9 @@ import pandas as pd
 import yaml
 
 from dndiv.checks import choose
-from dndiv.paper import claims, files, names, outcomes, tables
-from dndiv.paper.claims import NOT_TESTED, TOGETHER, Result
+from dndiv.paper import claims, files, tables
+from dndiv.paper.claims import NOT_TESTED, OFF, TOGETHER, Result
 from dndiv.paper.files import REFERENCE
-from dndiv.paper.names import CELL
 
 SCALES = ("He's scale", "default scale")  # the controls that have a column
 HEADER = (
@@ -63,8 +62,8 @@ def in_words(verdict: str | dict[str, int]) -> str:
 
 def harm(members: list[Result]) -> str:
     """What of the networks is rescued from a plateau and stranded on it, in the mean over results
-    that know it: "rescued 5 %, stranded 12 %"; otherwise ""."""
-    known = [r.beside for r in members if "rescued" in r.beside]
+    that know it, where a technique acts: "rescued 5 %, stranded 12 %"; otherwise ""."""
+    known = [r.beside for r in members if "rescued" in r.beside and r.reason != OFF]
     means = {name: [b[name] for b in known] for name in ("rescued", "stranded")}
     return ", ".join(f"{name} {share(mean(v))}" for name, v in means.items()) if known else ""
 
@@ -94,13 +93,21 @@ def rows(results: list[Result]) -> list[tuple[str, ...]]:
             _where(members),
             f"about {percent(members[0].published)}" if members[0].published else "–",
             _measured(members),
-            str(min((r.n for r in members if r.n is not None), default="–")),
+            _counted(members),
             *(measured((members[0].alone or {}).get(scale, {})) for scale in SCALES),
             _verdict(members),
             members[0].notebook or "–",
         )
         for members in claims.grouped(results).values()
     ]
+
+
+def _counted(members):
+    """The number of seeds, or from which to which."""
+    counts = [r.n for r in members if r.n is not None]
+    if not counts or min(counts) == max(counts):
+        return str(min(counts, default="–"))
+    return f"{min(counts)} to {max(counts)}"
 
 
 def _where(members):
@@ -166,7 +173,7 @@ def differences(results: list[Result], enough: bool = True) -> list[str]:
 
 def undecided(results: list[Result]) -> tuple[int, float]:
     """How many of the verdicts on what is tested are undecided, and their share."""
-    tested = [r for r in results if r.verdict != NOT_TESTED]
+    tested = [r for r in results if r.said not in (NOT_TESTED, OFF)]
     number = sum(r.verdict == "undecided" for r in tested)
     return number, number / len(tested) if tested else 0.0
 
@@ -178,7 +185,8 @@ def changes(old: list[dict], new: list[Result]) -> list[tuple[str, str, str, str
     def said(entry):
         scale = ", by scale" * (entry.get("carried_by") == "scale")
         where = ", ".join(filter(None, (entry.get("group"), entry.get("setting"))))
-        return (entry["claim"], where.replace("_", " ") or "–"), entry["verdict"] + scale
+        said = OFF if entry.get("reason") == OFF else entry["verdict"] + scale
+        return (entry["claim"], where.replace("_", " ") or "–"), said
 
     before, after = (dict(map(said, entries)) for entries in (old, map(vars, new)))
     pairs = {key: (before.get(key, "–"), after.get(key, "–")) for key in before | after}
@@ -220,55 +228,6 @@ def summary(results: list[Result]) -> str:
             f"({most.setting}){joint}."
         )
     return " ".join(lines)
-
-
-def answer(results: list[Result], early: pd.DataFrame) -> str:
-    """What a practitioner and a sceptic must know, in five lines (Markdown). early: the table."""
-    values = outcomes.early_accuracy(early)
-
-    def jointly(treated, baseline):
-        return measured(vars(outcomes.jointly(values, (treated, baseline))))
-
-    [whole] = [r for r in results if r.claim == "early-40" and r.setting == TOGETHER]
-    every = values.dropna()  # seeds that have all starts
-    best = every.groupby(level=CELL, sort=False).mean().idxmax(axis=1).value_counts()
-    top, wins = best.index[0], best.iloc[0]
-    start = names.title(top, names.STARTS)
-    techniques = [r for r in results if r.claim == "early-help" and r.setting != TOGETHER]
-    worst = min(techniques, key=lambda r: r.estimate)
-    off = sum(r.reason == "off" for r in techniques)
-    lines = {
-        "The 40 %": f"{headline(results, 'early-40')}; all settings together "
-        f"{measured(vars(whole))}, {whole.said}.",
-        "Scale or decorrelation": "all settings together, decorrelation alone (same draw, norms "
-        f"and biases) changes the early accuracy by {measured(whole.alone[SCALES[0]])} at the "
-        f"method's scale and by {measured(whole.alone[SCALES[1]])} at PyTorch's; He's scale alone, "
-        f"of the same draw, by {jointly('he_scale', 'zero_bias')}.",
-        "The best start": f"{start} has the highest mean in {wins} of {best.sum()} settings "
-        f"({len(every) // best.sum()} seeds); all settings together {jointly(top, 'default')} "
-        "against PyTorch's default, at rates that were tuned for none.",
-        "Techniques": f"{headline(results, 'early-help')}; {off} are off, because tuning found "
-        "nothing better than none. "
-        f"The largest harm is {percent(worst.estimate)} ({worst.group.replace('_', ' ')}, "
-        f"{worst.setting}). {headline(results, 'escape')}.",
-        "Networks that do not learn at all": f"{_dead(early)}.",
-    }
-    return "\n".join(f"* **{what}:** {said}" for what, said in lines.items())
-
-
-def _dead(early: pd.DataFrame) -> str:
-    """In which settings networks do not learn, with PyTorch's default and decorrelated."""
-    found = outcomes.two_parts(early, "decorrelated", "default")
-    some = found[(found.learn < 1) | (found.baseline_learn < 1)]
-    places = [
-        f"{claims.setting_of((row.data, row.setting, row.optimizer))} "
-        f"{share(1 - row.baseline_learn)} and {share(1 - row.learn)}"
-        for row in some.itertuples()
-    ]
-    return (
-        f"final accuracy below {share(outcomes.LEARNS)}, with PyTorch's default and decorrelated: "
-        f"{'; '.join(places) or 'none'}{'; none elsewhere' * bool(places)}"
-    )
 
 
 def covers(coverage: pd.DataFrame) -> str:
@@ -330,9 +289,11 @@ def read(file: Path) -> list[Result]:
 def generated(text: str, folder: Path) -> str:
     """``text`` with the parts between <!-- begin NAME --> and <!-- end NAME --> made anew from the
     results in ``folder``; an unknown part is refused."""
+    from dndiv.paper import answer  # which makes its sentences of the words here
+
     results = read(folder / "claims.json")
     parts = {
-        "answer": answer(results, tables.load(folder / "tables" / "early.csv.bz2")),
+        "answer": answer.lines(results, tables.load(folder / "tables" / "early.csv.bz2")),
         "claims": per_claim(results),
         "coverage": covers(pd.read_csv(folder / "coverage.csv")),
         "times": _times(json.loads((folder / "provenance.json").read_text("utf8"))),
@@ -379,9 +340,6 @@ def _times(facts: dict) -> str:
     count, work = (sum(e[key] for e in units) for key in ("units", "unit_seconds"))
     peak = max(e["peak_memory_mib"] for e in units) / 1024
     lines = [("step", "time", "peak memory of its largest process")]
-    if "setup" in steps:
-        minutes = steps["setup"]["seconds"] / 60
-        lines.append(("`make setup`: the environment", f"{minutes:.1f} min", "–"))
     cores = machine["cores"]
     time = (
         f"{work / 60:.0f} min of single-threaded work, {work / 60 / cores:.0f} min on {cores} cores"

@@ -25,7 +25,8 @@ def widths(table: pd.DataFrame) -> plt.Figure:
         ax.set_xscale("log")
         ax.set_title(f"{title(name, DATA)}: {outcome}")
         mark(ax.xaxis, sorted(table.width.unique()))
-    note = f"each point a network, lines their means; up to n = {table.seed.nunique()} seeds"
+    seeds = table.groupby(["data", "depth", "width"]).seed.nunique()
+    note = f"each point a network, lines their means; n = {seeds.min()} to {seeds.max()} seeds"
     return panels.finish("units per hidden layer", "%", title=note)
 
 
