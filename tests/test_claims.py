@@ -165,7 +165,7 @@ def test_redundancy_costs_accuracy_and_time(cost):
     assert {r.verdict for r in found.values()} == {expected}
     assert found["final accuracy"].estimate == pytest.approx(cost)
     assert found["epochs to target"].margin == 0.05 and found["early accuracy"].margin == 0.01
-    assert (found["early accuracy"].reason == "off") == (cost == 0)
+    assert not found["early accuracy"].reason  # to cost nothing is not to be off
 
 
 @pytest.mark.parametrize("relation, verdict", [(1.0, "reproduced"), (-1.0, "the opposite")])

@@ -197,7 +197,7 @@ def _judged(
     for cell, arrays in outcomes.samples(values, columns):
         off = len(arrays) == 2 and np.array_equal(*arrays)
         extra = {"beside": beside[cell]} if beside else {}
-        if off and statistic is effect:
+        if off and claim["rule"] in ("techniques", "escape"):
             extra["reason"] = OFF
         others = without_each(quick, *arrays)
         results.append(result(cell, statistic(*arrays), others, alone.get(cell, {}), **extra))
