@@ -193,12 +193,6 @@ def cell_estimates(panels: dict[str, pd.DataFrame], zero: float = 0.0) -> Panels
     return drawn
 
 
-def dots(panels: dict[str, pd.DataFrame], label: str) -> plt.Figure:
-    """Effects with intervals on a linear axis, a row per cell, a panel per comparison.
-    panels: title to data, setting, optimizer, estimate, low, high. label: of the axis."""
-    return cell_estimates(panels).finish(f"{label}\n(95 % interval)")
-
-
 def mark(axis, ticks: Sequence[float], text: Callable[[float], str] = "{:g}".format) -> None:
     """Ticks at these values alone, with these texts; for axes that are not linear."""
     axis.set_major_locator(FixedLocator(ticks))
