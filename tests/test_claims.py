@@ -99,7 +99,7 @@ def test_the_verdict_on_the_40_percent_follows_the_table(effect, control, verdic
     assert result.beside["learn"] == 1 and result.beside["p_learn"] == 1
     assert result.beside["among those that learn"]["estimate"] == pytest.approx(result.estimate)
     words = report.summary([result])
-    assert words.startswith("**The 40% during the first 5 epochs:** `early-40`, 1 setting: ")
+    assert words.startswith("**The 40 % during the first 5 epochs:** `early-40`, 1 setting: ")
     assert ("Reproduced, as a method: MNIST, tiny, SGD (+45" in words) == (effect == 0.45)
     up = int(control > 0)
     assert "**Decorrelation alone, He's scale**" in words and f"in {up} of 1 settings" in words

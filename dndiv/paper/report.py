@@ -210,9 +210,13 @@ def summary(results: list[Result]) -> str:
     """The verdict on the 40 % (Markdown)."""
     every = [r for r in results if r.claim == "early-40"]
     early = [r for r in every if r.setting != TOGETHER]
-    published = f"{early[0].published:.0%}"
+    published = f"{100 * early[0].published:.0f} %"
+    middle = percent(median(r.estimate for r in early))
     lines = [f"**The {published} during the first 5 epochs:** {headline(results, 'early-40')}."]
-    lines += [f"All settings together: {measured(vars(r))}, {r.said}." for r in every[len(early) :]]
+    lines += [
+        f"All settings together: {measured(vars(r))}, {r.said}; the median setting: {middle}."
+        for r in every[len(early) :]
+    ]
     if held := [r for r in early if r.verdict == "reproduced"]:
         places = "; ".join(f"{r.setting} ({measured(vars(r))}, {r.said})" for r in held)
         lines.append(f"Reproduced, as a method: {places}.")
