@@ -21,7 +21,7 @@ _HOME = {"Reinforcement": "reinforcement"} | dict.fromkeys(
     ),
     "init",
 )
-_MODULES = ("diversity", "init", "population", "techniques")
+_MODULES = ("diversity", "init", "literature", "population", "techniques")
 __all__ = sorted((*_HOME, *_MODULES))
 __version__ = "0.1.0"
 

@@ -26,6 +26,14 @@ STARTS = {
     "glorot": "Glorot",
     "he": "He",
     "lsuv": "LSUV",
+    "rai": "RAI",
+    "rai_decorrelated": "RAI, decorrelated",
+    "looks_linear": "looks-linear",
+    "rewired": "He, rewired",
+    "rewired_decorrelated": "He, rewired, decorrelated",
+    "deep_narrow": "deep-narrow",
+    "anyinit": "AnyInit",
+    "anyinit_decorrelated": "AnyInit, decorrelated",
 }
 TECHNIQUES = {"activation_decorrelation": "DeCov (activations)", "log_volume": "log-volume"}
 MEASURES = {  # of diversity, signed so that larger is more diverse

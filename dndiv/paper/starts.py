@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from dndiv import init
+from dndiv import init, literature
 from dndiv.checks import choose
 
 # A start is a sequence of steps (module, inputs, generator), each of which changes one thing.
@@ -52,6 +52,31 @@ def _alive(module, inputs, generator):
 
 def _lsuv(module, inputs, generator):
     init.lsuv_(module, inputs, generator=generator)
+
+
+def _rai(module, inputs, generator):
+    for _, layer in init.layers(module):
+        literature.rai_(layer.weight, layer.bias, generator=generator)
+
+
+def _looks_linear(module, inputs, generator):
+    weights = [layer.weight for _, layer in init.layers(module)]
+    for weight in weights:
+        first, last = weight is weights[0], weight is weights[-1]
+        literature.looks_linear_(weight, first=first, last=last, generator=generator)
+
+
+def _rewired(module, inputs, generator):
+    for _, layer in init.layers(module):
+        literature.rewired_(layer.weight, generator=generator)
+
+
+def _sinusoidal(module, inputs, generator):
+    literature.sinusoidal_(module)
+
+
+def _anyinit(module, inputs, generator):
+    literature.anyinit_(module, inputs, generator=generator)
 
 
 @torch.no_grad()
@@ -133,7 +158,20 @@ STARTS: dict[str, tuple[Step, ...]] = {
     "lsuv_decorrelated": (_lsuv, _DECORRELATED),
     "standard_normal": _NORMAL,
     "standard_normal_decorrelated": (*_NORMAL, _DECORRELATED),
+    # peers that say what they are better at; RAI draws biases too, the others have none. Where rows
+    # are dependent by design (looks-linear, sinusoidal, deep-narrow) there is no twin.
+    "rai": (_rai,),
+    "rai_decorrelated": (_rai, _DECORRELATED),
+    "looks_linear": (_looks_linear, _zero),
+    "rewired": (*_HE, _rewired),
+    "rewired_decorrelated": (*_HE, _rewired, _DECORRELATED),
+    "deep_narrow": (_each(literature.deep_narrow_), _zero),
+    "sinusoidal": (_sinusoidal,),
+    "anyinit": (_anyinit,),
+    "anyinit_decorrelated": (_anyinit, _DECORRELATED),
 }
+# of these nothing is drawn: networks of all seeds start alike
+DETERMINISTIC = ("deep_narrow", "sinusoidal")
 
 
 def start_(
