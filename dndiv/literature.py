@@ -157,13 +157,13 @@ def deep_narrow_(tensor: Tensor, epsilon: float = 0.1) -> Tensor:
     if not 0 < epsilon < math.inf:
         raise ValueError(f"epsilon must be a positive number, not {epsilon}")
 
-    def q(k):
-        ones = torch.ones(k, k, dtype=torch.float64)
-        return torch.linalg.qr(ones + epsilon * torch.eye(k, dtype=torch.float64)).Q
-
     units, fan_in = tensor.flatten(1).shape
     rank = min(units, fan_in)
-    return init._write_(tensor, q(units)[:, :rank] @ q(fan_in)[:, :rank].T)
+
+    def q(k):  # the columns that count: later ones do not change them
+        return torch.linalg.qr(1 + epsilon * torch.eye(k, rank, dtype=torch.float64)).Q
+
+    return init._write_(tensor, q(units) @ q(fan_in).T)
 
 
 # ---------------------------------------------------------------------------------- of a module

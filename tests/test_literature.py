@@ -143,7 +143,7 @@ def test_deep_narrow_is_the_product_of_the_factors_of_ones(shape):
     assert literature.deep_narrow_(w, 0.2) is w
     m, n = w.flatten(1).shape
     expected = gram_schmidt(m, 0.2) @ np.eye(m, n) @ gram_schmidt(n, 0.2).T
-    np.testing.assert_allclose(w.flatten(1).numpy(), expected, atol=1e-10)
+    np.testing.assert_allclose(w.flatten(1).numpy(), expected, atol=1e-12)
     np.testing.assert_allclose(torch.linalg.svdvals(w.flatten(1)).numpy(), 1, atol=1e-12)
 
 
