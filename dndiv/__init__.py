@@ -17,7 +17,7 @@ from importlib import import_module
 _HOME = {"Reinforcement": "reinforcement"} | dict.fromkeys(
     (
         *("alive_", "decorrelate_", "decorrelated_", "default_", "equalized_", "gram_", "lsuv_"),
-        *("simplex_", "standardized_"),
+        *("relayed_", "simplex_", "standardized_"),
     ),
     "init",
 )

@@ -238,7 +238,7 @@ def test_one_seed_gives_a_table_with_null_and_no_verdict(tmp_path):
         ("x: {table: early, rule: early_accuracy}", "claim 'x' has no sentence"),
         (
             "x: {sentence: y, table: early, rule: guess}",
-            "rule 'guess'; valid: early_accuracy, directions, intervention, prediction",
+            "rule 'guess'; valid: ratio, best, good_rates, thumb, sufficient, early_accuracy",
         ),
     ],
 )
@@ -249,7 +249,7 @@ def test_a_malformed_registry_is_refused(tmp_path, text, message):
 
 
 def test_the_registry_has_the_seven_claims_and_the_published_number():
-    assert list(REGISTERED) == [
+    assert [name for name in REGISTERED if not name.startswith("finding-")] == [
         *("early-40", "decorrelated-yet-stochastic", "redundancy-costs", "diversity-predicts"),
         *("early-help", "escape", "small-suffices"),
     ]

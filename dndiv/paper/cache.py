@@ -23,7 +23,7 @@ from dndiv.paper.design import Parity, Training, Unit
 def key(unit: Unit) -> str:
     """The key of a unit, 32 hexadecimal digits."""
     kind = type(unit).__name__
-    entries = {kind, unit.data, unit.setting, unit.optimizer}
+    entries = {kind, unit.data, unit.setting.partition(" ")[0], unit.optimizer}
     entries |= {name for arm in unit.arms for name in (arm.start, arm.technique)}
     parts = {"kind": kind, "unit": asdict(unit)}
     if isinstance(unit, Training):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from dndiv.paper import files, outcomes
+from dndiv.paper import design, files, findings, outcomes
 from dndiv.paper.arms import Arm
 from dndiv.paper.effects import (
     Effect,
@@ -23,11 +23,11 @@ from dndiv.paper.effects import (
     rank_correlation,
     without_each,
 )
-from dndiv.paper.names import CELL, DATA, OPTIMIZERS, title
+from dndiv.paper.names import CELL, DATA, OPTIMIZERS, SERIES, title
 
 KEYS = {
     *("sentence", "published", "notebook", "table", "rule", "treated", "baseline", "controls"),
-    *("margin", "expected", "schedule"),
+    *("margin", "expected", "schedule", "sizes"),
 }
 VERDICTS = (
     *("reproduced", "reproduced, smaller", "no practical effect", "the opposite"),
@@ -348,7 +348,90 @@ def _escape(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
     return _by_technique(results)
 
 
+def _ratio(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
+    """The early accuracy of one start against another, each at the learning rate it has there."""
+    values, pair = outcomes.early_accuracy(outcomes.rated(table)), _pair(claim)
+    return _judged(values, pair, claim, group=claim["treated"])
+
+
+def _pair(claim: dict) -> tuple[str, str]:
+    return claim["treated"], claim["baseline"]
+
+
+def _best(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
+    """The early accuracy of a start against the best of the others in each setting, which is chosen
+    by the same seeds: in favour of the others."""
+    values = outcomes.early_accuracy(outcomes.rated(table))
+    others = [start for start in design.PEERS if start != claim["treated"]]
+    both = outcomes.against_the_best(values, claim["treated"], others)
+    return _judged(both, ("treated", "best"), claim, group=claim["treated"])
+
+
+def _good_rates(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
+    """By how many decades the range of good learning rates is wider, on series, where seeds are
+    cheap."""
+    decades = outcomes.good_decades(table[table.data == SERIES])
+    treated, baseline = _pair(claim)
+    wider = pd.DataFrame({"wider": decades[treated] - decades[baseline]})
+    return _judged(wider, ["wider"], claim, statistic=mean, unit="decades", group=treated)
+
+
+def _thumb(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
+    """How often the rule of thumb is right on places of the map that it was not found on: more than
+    the margin. The rates of a network are one unit."""
+    places = findings.thumb(table, *_pair(claim))
+    units = places[findings.held_out(places)].groupby(CELL, sort=False).right.mean()
+    samples = [units.to_numpy(float)]
+
+    def decide(e):
+        return verdict(e.low - claim["margin"], e.high - claim["margin"], 0.0)
+
+    found, left = mean(*samples), without_each(partial(mean, test=False), *samples)
+    digits = (*(["Digits"] if "Digits" in set(places.data) else [""]), "", "")
+    yield {
+        "setting": "held-out places of the map",
+        **_numbers(found),
+        "unit": "share",
+        "margin": claim["margin"],
+        "verdict": decide(found),
+        "fragile": any(decide(e) != decide(found) for e in left),
+    } | _untested(digits)
+
+
+def _sufficient(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
+    """The final accuracy of small networks against wide ones: they suffice where they lose less
+    than the margin."""
+    reached = outcomes.accuracy(table)
+    final = reached[reached.columns.max()].unstack(["arm", "setting"])
+    for small, wide in claim["sizes"]:
+        for arm in (claim["baseline"], claim["treated"]):
+            pair = [(arm, small), (claim["baseline"], wide)]
+            for name, part in final[pair].dropna().groupby(level="data", sort=False):
+                samples = [part[column].to_numpy(float) for column in pair]
+                found = effect(*samples)
+
+                def decide(e, margin=claim["margin"]):
+                    if not e.low <= e.high or e.low <= -margin <= e.high:
+                        return "undecided"
+                    return "reproduced" if e.low > -margin else "the opposite"
+
+                left = without_each(partial(effect, test=False), *samples)
+                yield {
+                    "setting": f"{title(name, DATA)}, {small} against {wide}",
+                    "group": arm,
+                    **_numbers(found),
+                    "margin": claim["margin"],
+                    "verdict": decide(found),
+                    "fragile": any(decide(e) != decide(found) for e in left),
+                } | _untested((name, small, ""))
+
+
 RULES = {
+    "ratio": _ratio,
+    "best": _best,
+    "good_rates": _good_rates,
+    "thumb": _thumb,
+    "sufficient": _sufficient,
     "early_accuracy": _early_accuracy,
     "directions": _directions,
     "intervention": _intervention,

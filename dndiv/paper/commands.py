@@ -9,7 +9,7 @@ import yaml
 
 from dndiv.paper import files, tables
 from dndiv.paper.design import PRESETS
-from dndiv.paper.files import COEFFICIENTS, REFERENCE
+from dndiv.paper.files import COEFFICIENTS, RATES, REFERENCE
 from dndiv.paper.names import ARCHIVED, DATA_SETS
 
 
@@ -89,20 +89,27 @@ def report(args) -> int:
 
 
 def tune(args) -> int:
-    """Compute the table of a preset's tuning alone, and register in coefficients.yml what it
-    chooses; what it has no candidates for stays."""
+    """Compute the tables of a preset's tuning alone, and register in coefficients.yml and rates.yml
+    what they choose; what they have no candidates for stays."""
     from dndiv.paper import outcomes
 
-    tuning = tables.table("tuning", args.preset, args.device)
-    text = COEFFICIENTS.read_text("utf8")
-    registered = yaml.safe_load(text)
-    for technique, schedules in outcomes.choose_coefficients(tuning).items():
-        for schedule, chosen in schedules.items():
-            registered.setdefault(technique, {}).setdefault(schedule, {}).update(chosen)
-    header = "".join(f"{line}\n" for line in text.splitlines() if line.startswith("#"))
-    new = header + yaml.safe_dump(registered, allow_unicode=True, sort_keys=False)
-    files.atomically(COEFFICIENTS, lambda part: part.write_text(new, "utf8"))
+    chosen = outcomes.choose_coefficients(tables.table("tuning", args.preset, args.device))
+    registered = yaml.safe_load(COEFFICIENTS.read_text("utf8"))
+    for technique, schedules in chosen.items():
+        for schedule, found in schedules.items():
+            registered.setdefault(technique, {}).setdefault(schedule, {}).update(found)
+    _register(COEFFICIENTS, registered)
+    best = outcomes.choose_rates(tables.table("rates", args.preset, args.device))
+    _register(RATES, (yaml.safe_load(RATES.read_text("utf8")) or {}) | best)
     return 0
+
+
+def _register(file: Path, registered: dict) -> None:
+    """Write what is registered below the file's header of comments."""
+    lines = file.read_text("utf8").splitlines()
+    header = "".join(f"{line}\n" for line in lines if line.startswith("#"))
+    new = header + yaml.safe_dump(registered, allow_unicode=True, sort_keys=False)
+    files.atomically(file, lambda part: part.write_text(new, "utf8"))
 
 
 def coverage(args) -> int:

@@ -9,16 +9,14 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
-import yaml
 from torch import Tensor
 from torch.nn import functional as F
 
 from dndiv import diversity, init, population, streams
 from dndiv.dosing import Dosing
-from dndiv.paper import data, design
+from dndiv.paper import data, design, registered
 from dndiv.paper.arms import Arm, Place
 from dndiv.paper.design import Directions, Parity, Training, Unit, hidden_layers
-from dndiv.paper.files import COEFFICIENTS
 from dndiv.paper.starts import start_
 from dndiv.population import Optimizer, Population
 from dndiv.techniques import TECHNIQUES, Dose
@@ -87,7 +85,7 @@ def networks(unit: Unit, sizes: Sequence[int], inputs: Callable[[int], Tensor]) 
     """
 
     def started(start, seed):
-        net = population.network(sizes)
+        net = population.network(sizes, design.activation(unit.setting))
         return start_(net, start, inputs(seed), streams.generator("draw", seed))
 
     found = []
@@ -109,8 +107,9 @@ def _training(unit: Training, device: str) -> list[Row]:
     per_epoch = population.steps_per_epoch(len(here.x_train), batch)
     trained = Population(
         networks(unit, sizes, cache(first_seen)),
-        Optimizer(unit.optimizer, design.LEARNING_RATES[unit.optimizer]),
-        device=device,
+        Optimizer(*design.learning_rate(unit.optimizer)),
+        design.activation(unit.setting),
+        device,
         techniques=_dosing(unit, per_epoch, here.x_train[: design.INIT_BATCH]),
     )
     looks = LOOKS[unit.looks](per_epoch, unit.epochs)
@@ -152,12 +151,6 @@ LOOKS: dict[str, Callable[[int, int], Sequence[int]]] = {
 
 
 # ----------------------------------------------------------------------------------- techniques
-@cache
-def registered() -> dict:
-    """coefficients.yml: technique → schedule → "setting optimizer" → coefficient."""
-    return yaml.safe_load(COEFFICIENTS.read_text("utf8"))
-
-
 def _dosing(unit: Training | Parity, per_epoch: int, inputs: Tensor) -> Dosing:
     held = [arm.held for arm in unit.arms]
     return Dosing(doses(unit, per_epoch), unit.seeds, inputs, held)
@@ -173,14 +166,8 @@ def _dose(arm: Arm, unit: Training | Parity, per_epoch: int) -> Dose:
     coefficient = arm.coefficient
     if coefficient is None:
         schedule = "constant" if arm.schedule == "annealed" else arm.schedule
-        place = f"{unit.setting} {unit.optimizer}"
-        try:
-            coefficient = registered()[arm.technique][schedule][place]
-        except KeyError:
-            raise ValueError(
-                f"arm {str(arm)!r}: {COEFFICIENTS.name} has no {schedule} coefficient for {place}; "
-                "give one as …@coefficient, or tune it with `python -m dndiv tune`"
-            ) from None
+        place = unit.setting, unit.optimizer
+        coefficient = registered.coefficient(arm.technique, schedule, *place)
     every = design.PENALTY_EVERY if TECHNIQUES[arm.technique].penalty else 0
     annealed_over = design.ANNEALED_EPOCHS * per_epoch
     return Dose(arm.technique, coefficient, arm.schedule, annealed_over, every)
@@ -349,6 +336,37 @@ def _plateau(unit, trained, here, epoch):
     return found
 
 
+def _signals(unit, trained, here, epoch):
+    """Of untrained networks, what may foretell where a start helps, over held-out inputs: ``dead``,
+    the share of hidden layers that are silent on all of them; ``cosine``, the mean cosine of two
+    inputs' signals in the last hidden layer; ``gain``, the mean logarithm of the singular values of
+    the logits by the inputs that are not 0 to rounding, and ``spread``, that of the largest over
+    their geometric mean."""
+    if epoch:
+        return []
+    x = here.x_held[: design.JACOBIANS]
+    *hidden, _ = trained.forward(here.x_held.unsqueeze(0))
+    dead = torch.stack([~h.flatten(1).any(1) for h in hidden]).double().mean(0)
+    signals = F.normalize(hidden[-1].double(), dim=1)  # [S·A, units, inputs]
+    n = signals.shape[2]
+    cosine = (signals.sum(2).square().sum(1) - signals.square().sum((1, 2))) / (n * (n - 1))
+    logs = _singular_values(trained, x).clamp_min(1e-12).log()  # [S·A, inputs, classes]
+    largest, gain = logs.amax(-1).mean(1), logs.mean((1, 2))
+    measures = {"dead": dead, "cosine": cosine, "gain": gain, "spread": largest - gain}
+    return each(unit, epoch, **{name: _by_arm(trained, v) for name, v in measures.items()})
+
+
+def _singular_values(trained: Population, x: Tensor) -> Tensor:
+    """Of the Jacobians of the logits by the inputs x, [S·A, inputs, classes]."""
+    found = []
+    for s in range(trained.seeds):
+        for a in range(trained.arms):
+            net = trained.member(s, a).to(x.device)
+            jacobian = torch.func.vmap(torch.func.jacrev(net))(x).detach()
+            found.append(torch.linalg.svdvals(jacobian.double()))
+    return torch.stack(found)
+
+
 RECORDS: dict[str, Callable] = {
     "accuracy": _accuracy,
     "accuracy in training": _accuracy_in_training,
@@ -357,6 +375,7 @@ RECORDS: dict[str, Callable] = {
     "portraits": _portraits,
     "layers": _layers,
     "plateau": _plateau,
+    "signals": _signals,
 }
 
 

@@ -1,10 +1,13 @@
-"""Data sets as in-memory tensors: MNIST and Fashion-MNIST, and the digits that every machine has.
+"""Data sets as in-memory tensors: MNIST and Fashion-MNIST, and those that every machine has.
 
 MNIST and Fashion-MNIST come through torchvision's own classes, archive names and MD5 sums. An
 archive is looked for, in this order, in ``DNDIV_DATA`` (where they are kept; by default ``data/``
 of the checkout), then in ``DNDIV_DATA_SOURCE`` (a folder or URL that holds ``MNIST/raw/*.gz`` or
 ``MNIST/*.gz``), and, where no source is set, at torchvision's mirrors. Without a network,
 scikit-learn's embedded digits stand in and say so.
+
+MNIST-1D (Greydanus & Kobak 2024) is made by its package from a fixed seed: series of 40 points that
+small networks find hard.
 
 An image is flattened, and scaled by the scalar mean and standard deviation of the training set.
 """
@@ -26,7 +29,7 @@ from torch import Tensor
 
 from dndiv.checks import choose
 from dndiv.paper.files import ROOT, atomically
-from dndiv.paper.names import ARCHIVED, DATA, DATA_SETS
+from dndiv.paper.names import ARCHIVED, DATA, DATA_SETS, SERIES
 
 TIMEOUT = 20  # seconds that a mirror may stay silent
 
@@ -83,7 +86,7 @@ def load(name: str) -> Dataset:
     DataError where one is corrupt or not where ``DNDIV_DATA_SOURCE`` says.
     """
     choose("data set", name, DATA_SETS)
-    train, test, classes = _digits() if name == "Digits" else _archived(name)
+    train, test, classes = EMBEDDED.get(name, lambda: _archived(name))()
     (x_train, y_train), (x_test, y_test) = train, test
     scaled = [x.flatten(1).float() for x in (x_train, x_test)]
     mean = _mean(scaled[0], lambda part: part)
@@ -98,10 +101,10 @@ def load(name: str) -> Dataset:
 
 @cache
 def checksum(name: str) -> str:
-    """SHA-256 of a data set: of its verified archives, one after the other; of the digits, of their
-    images and labels."""
-    if name == "Digits":
-        parts = [x.numpy().tobytes() for pair in _digits()[:2] for x in pair]
+    """SHA-256 of a data set: of its verified archives, one after the other; of one that is on every
+    machine, of its inputs and labels."""
+    if name in EMBEDDED:
+        parts = [x.numpy().tobytes() for pair in EMBEDDED[name]()[:2] for x in pair]
     else:
         parts = [archive.read_bytes() for archive in fetch(name)]
     return hashlib.sha256(b"".join(parts)).hexdigest()
@@ -230,3 +233,21 @@ def _digits():
     )
     x_train, x_test, y_train, y_test = parts
     return (x_train, y_train), (x_test, y_test), [str(c) for c in bunch.target_names]
+
+
+def _series():
+    """4,000 and 1,000 series [1, 40] of ten classes, made with the package's own settings."""
+    from mnist1d.data import get_dataset_args, make_dataset
+
+    made = make_dataset(get_dataset_args())
+    (x_train, y_train), (x_test, y_test) = (
+        (
+            torch.from_numpy(made[f"x{part}"]).float().unsqueeze(1),
+            torch.from_numpy(made[f"y{part}"]),
+        )
+        for part in ("", "_test")
+    )
+    return (x_train, y_train), (x_test, y_test), [str(c) for c in range(10)]
+
+
+EMBEDDED = {"Digits": _digits, SERIES: _series}

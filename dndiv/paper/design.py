@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 
 from dndiv.checks import choose
 from dndiv.paper.arms import Arm
-from dndiv.paper.names import ARCHIVED, DATA_SETS
+from dndiv.paper.names import ARCHIVED, DATA_SETS, SERIES
+from dndiv.paper.registered import rates as registered_rates
 
 # ----------------------------------------------------------------------------------- the networks
 SETTINGS = {  # hidden layers; declared before any result, all reported
@@ -20,16 +21,19 @@ SETTINGS = {  # hidden layers; declared before any result, all reported
     "narrow": (8, 8, 8, 8, 8),
 }
 LEARNING_RATES = {"sgd": 0.01, "adam": 0.001}  # the usual ones, not tuned
-BATCH = {"MNIST": 64, "FashionMNIST": 64, "Digits": 8}  # digits: 180 steps an epoch instead of 22
+# of small data sets small ones: digits have 180 steps an epoch instead of 22
+BATCH = {"MNIST": 64, "FashionMNIST": 64, "Digits": 8, "MNIST1D": 16}
 PIXELS = 784  # of MNIST and Fashion-MNIST
 EPOCHS = 5  # the paper's "first 5 epochs"
 INIT_BATCH = 1024  # training images that data-aware initializations look at
 HELD_OUT = 1000  # training images that are never trained on: diversity is measured on them
+JACOBIANS = 16  # held-out inputs at which a network's Jacobian is taken
 ENSEMBLE_UNITS = 32  # wider layers are not taken apart into members
 PARTNER = 1_000_000  # seed + PARTNER is the second, independent draw that a draw is compared with
 # Data sets do not share seeds: a draw that two of them had would be one piece of evidence, not two.
 FIRST_SEED = {"none": 0, "MNIST": 0, "FashionMNIST": 100_000, "Digits": 200_000}
-FIRST_SEED |= {"XOR": 300_000, "Parity3": 400_000}
+FIRST_SEED |= {"XOR": 300_000, "Parity3": 400_000, "MNIST1D": 500_000}
+FRESH = 10_000  # the first seed of a data set after those of the run that this one was planned from
 
 PARITY_BITS = {"XOR": 2, "Parity3": 3}  # tiny problems with known bad minima
 PARITIES = (("XOR", "1×2"), ("XOR", "1×3"), ("Parity3", "1×4"))
@@ -47,16 +51,36 @@ TUNING_SEED = 50_000  # of a data set, from here on: they decide nothing else
 
 
 def hidden_layers(setting: str) -> tuple[int, ...]:
-    """The hidden layers of a setting: a name in ``SETTINGS``, or "5×8" for five of 8."""
-    if setting in SETTINGS:
-        return SETTINGS[setting]
-    depth, _, width = setting.partition("×")
+    """The hidden layers of a setting: a name in ``SETTINGS``, or "5×8" for five of 8; an activation
+    may follow, as in "5×8 tanh"."""
+    layers, _, _ = setting.partition(" ")
+    if layers in SETTINGS:
+        return SETTINGS[layers]
+    depth, _, width = layers.partition("×")
     if not (depth.isdecimal() and width.isdecimal() and int(depth) and int(width)):
         raise ValueError(
             f"unknown setting {setting!r}; choose one of {', '.join(SETTINGS)}, "
             "or depth×width as in 5×8"
         )
     return (int(width),) * int(depth)
+
+
+def activation(setting: str) -> str:
+    """The activation of a setting's hidden layers: "relu", where none is named."""
+    return setting.partition(" ")[2] or "relu"
+
+
+def learning_rate(optimizer: str) -> tuple[str, float]:
+    """The name and learning rate of an optimizer: "adam@0.01", or the usual rate of "adam"."""
+    name, at, rate = optimizer.partition("@")
+    choose("optimizer", name, LEARNING_RATES)
+    try:
+        found = float(rate) if at else LEARNING_RATES[name]
+    except ValueError:
+        found = 0.0
+    if not 0 < found < float("inf"):
+        raise ValueError(f"the learning rate of {optimizer!r} is no positive number")
+    return name, found
 
 
 # ----------------------------------------------------------------------------------- the units
@@ -70,8 +94,8 @@ class Training:
     """
 
     data: str
-    setting: str  # a name in SETTINGS, or "5×8"
-    optimizer: str  # a name in LEARNING_RATES
+    setting: str  # a name in SETTINGS, "5×8", or "5×8 tanh"
+    optimizer: str  # a name in LEARNING_RATES, or "sgd@0.1" for another rate
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     epochs: int = EPOCHS
@@ -83,7 +107,7 @@ class Training:
     def __post_init__(self):
         choose("data set", self.data, DATA_SETS)
         hidden_layers(self.setting)
-        choose("optimizer", self.optimizer, LEARNING_RATES)
+        learning_rate(self.optimizer)
         _set_arms(self, "arms", "observed")
         _check_arms(self.arms, self.seeds)
         for arm in self.observed:
@@ -92,6 +116,7 @@ class Training:
             raise ValueError(f"epochs must be at least 1, not {self.epochs}")
         from dndiv.paper import compute  # names of what loads torch, once, when a unit is made
 
+        choose("activation", activation(self.setting), compute.population.ACTIVATIONS)
         choose("looks", self.looks, compute.LOOKS)
         for record in self.records:
             choose("record", record, compute.RECORDS)
@@ -233,6 +258,29 @@ INTERVENTION_ARMS = (
 )
 
 WIDTHS, DEPTHS = (2, 4, 8, 16, 32, 64, 128, 256), (1, 3)
+FOUND = "relayed"  # the best start that a search has found, see notebook 08
+SIZED_ARMS = ("default", FOUND)  # of the networks whose size is weighed; the wide ones, the first
+
+# Starts that compete, each at its own best learning rate: those of the paper and of this artifact,
+# and those of the literature
+PEERS = (
+    *("default", "equal_norms", "decorrelated", "simplex", "standardized", "alive", FOUND),
+    *("he", "glorot", "orthogonal", "lsuv", "rai", "looks_linear", "deep_narrow"),
+    *("rewired", "sinusoidal", "anyinit"),
+)
+# the same at the rate of the first, but for the directions: norm-matched and decorrelated
+TWINS = {start: f"{start}_decorrelated" for start in ("default", "he", "glorot", "lsuv", "rai")}
+PEER_SETTINGS = (*SETTINGS, "10×10")
+RATES = {  # half a decade apart; wide enough that what is best has worse on both sides
+    "sgd": (0.003, 0.01, 0.03, 0.1, 0.3, 1),
+    "adam": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
+}
+
+# The map: where a start helps, over depth, width and rate; all of it on series, which are cheap,
+# slices of it elsewhere
+MAP_ARMS = ("default", "equal_norms", "decorrelated", "simplex", "alive", FOUND)
+MAP_DEPTHS, MAP_WIDTHS = (1, 2, 3, 5, 8), (4, 8, 16, 32)
+SLICE_WIDTH = 8  # of the slices: other data, optimizers and activations
 
 
 # --------------------------------------------------------------------------------- the presets
@@ -246,19 +294,26 @@ class Preset:
 
     data: tuple[str, ...]
     seeds: dict[str, int]  # of the initializations that decide claims
+    default_seeds: dict[str, int]  # of PyTorch's default, whose diversity may foretell accuracy
     extension_seeds: int  # of those that go beyond the paper
     baseline_seeds: int  # of the other initializations
-    width_seeds: int  # of networks of every width; two where they are wide and dear
+    width_seeds: int  # of networks of every width; at most three where they are wide and dear
     direction_seeds: int  # of drawn, untrained weights
     tuning_seeds: int  # of the coefficients' candidates, on every data set
     technique_seeds: dict[str, int]  # of the techniques that decide claims
     held_seeds: dict[str, int]  # of their norm-held twins
     variant_seeds: int  # of their other schedules and starts, on one data set in one setting
-    intervention_seeds: dict[str, int]  # of networks whose units start alike
+    intervention_seeds: dict[str, int]  # of networks half of whose units start alike
     escape_seeds: int  # of networks whose plateaus are timed
+    rate_seeds: int  # of learning rates, on held-out inputs
+    peer_seeds: tuple[int, int]  # of starts at their best rates: on images, and on series
+    map_seeds: int
     widths: tuple[int, ...] = WIDTHS
     technique_settings: tuple[str, ...] = tuple(SETTINGS)
     parities: tuple[tuple[str, str], ...] = PARITIES
+    peer_settings: tuple[str, ...] = PEER_SETTINGS
+    map_depths: tuple[int, ...] = MAP_DEPTHS
+    map_widths: tuple[int, ...] = MAP_WIDTHS
 
 
 def by_setting(shallow: int, deep: int) -> dict[str, int]:
@@ -268,22 +323,27 @@ def by_setting(shallow: int, deep: int) -> dict[str, int]:
 
 PRESETS = {
     "smoke": Preset(
-        ("Digits",), seeds=by_setting(3, 5), extension_seeds=2, baseline_seeds=2, width_seeds=2,
-        direction_seeds=20, tuning_seeds=1, technique_seeds=by_setting(3, 4),
-        held_seeds=by_setting(2, 2), variant_seeds=1, intervention_seeds=by_setting(2, 3),
-        escape_seeds=10, widths=(2, 8, 32), technique_settings=("tiny",), parities=PARITIES[:1],
+        ("Digits",), seeds=by_setting(3, 5), default_seeds=by_setting(3, 5), extension_seeds=2,
+        baseline_seeds=2, width_seeds=2, direction_seeds=20, tuning_seeds=1,
+        technique_seeds=by_setting(3, 4), held_seeds=by_setting(2, 2), variant_seeds=1,
+        intervention_seeds=by_setting(2, 3), escape_seeds=10, rate_seeds=1, peer_seeds=(2, 2),
+        map_seeds=2, widths=(2, 8, 32), technique_settings=("tiny",), parities=PARITIES[:1],
+        peer_settings=("tiny",), map_depths=(1, 3), map_widths=(4, 8),
     ),
     "quick": Preset(
-        ARCHIVED, seeds=by_setting(2, 4), extension_seeds=1, baseline_seeds=1, width_seeds=1,
-        direction_seeds=50, tuning_seeds=1, technique_seeds=by_setting(2, 3),
-        held_seeds=by_setting(2, 2), variant_seeds=1, intervention_seeds=by_setting(1, 2),
-        escape_seeds=10, widths=(2, 8, 32), technique_settings=("tiny",),
+        ARCHIVED, seeds=by_setting(2, 4), default_seeds=by_setting(2, 4), extension_seeds=1,
+        baseline_seeds=1, width_seeds=1, direction_seeds=50, tuning_seeds=1,
+        technique_seeds=by_setting(2, 3), held_seeds=by_setting(2, 2), variant_seeds=1,
+        intervention_seeds=by_setting(1, 2), escape_seeds=10, rate_seeds=1, peer_seeds=(2, 2),
+        map_seeds=2, widths=(2, 8, 32), technique_settings=("tiny",), peer_settings=("tiny",),
+        map_depths=(1, 3), map_widths=(4, 8),
     ),
     "paper": Preset(
-        ARCHIVED, seeds=by_setting(12, 70), extension_seeds=12, baseline_seeds=3, width_seeds=5,
-        direction_seeds=200, tuning_seeds=3, technique_seeds=by_setting(8, 70),
-        held_seeds=by_setting(5, 24), variant_seeds=3, intervention_seeds=by_setting(8, 16),
-        escape_seeds=50,
+        ARCHIVED, seeds=by_setting(12, 70), default_seeds=by_setting(60, 200), extension_seeds=12,
+        baseline_seeds=3, width_seeds=5, direction_seeds=200, tuning_seeds=3,
+        technique_seeds=by_setting(8, 60), held_seeds=by_setting(5, 24), variant_seeds=3,
+        intervention_seeds=by_setting(16, 150), escape_seeds=50, rate_seeds=2, peer_seeds=(10, 40),
+        map_seeds=8,
     ),
 }  # fmt: skip
 
@@ -295,8 +355,9 @@ SEEDS_PER_UNIT = 5  # weights, gradients and moments of 5 seeds × 13 arms fit t
 def blocks(
     name: str, count: int, size: int = SEEDS_PER_UNIT, first: int = 0
 ) -> list[tuple[int, ...]]:
-    """``count`` seeds of a data set, in blocks of at most ``size``, but for the ``first`` ones."""
-    start = FIRST_SEED[name] + first
+    """``count`` fresh seeds of a data set, in blocks of at most ``size``, but for the ``first``
+    ones."""
+    start = FIRST_SEED[name] + (first if first >= TUNING_SEED else FRESH + first)
     seeds = range(start, start + count)
     return [tuple(seeds[k : k + size]) for k in range(0, count, size)]
 
@@ -321,21 +382,23 @@ def directions(preset: Preset, names: Sequence[str]) -> list[Unit]:
 def early(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """The first epochs, which the 40 % are about, and the neurons of the observed arms.
 
-    The first seeds have all arms, the others those that decide claims.
+    The first seeds have all arms, more those that decide claims, and the last the default alone.
     """
-    observed = {
-        "records": ("accuracy", "diversity", "lesions"),
-        "looks": "powers of two",
-        "observed": OBSERVED_ARMS,
-    }
+    records = {"records": ("accuracy", "diversity", "lesions"), "looks": "powers of two"}
     found: list[Unit] = []
-    for name, setting, optimizer in cells(names):
-        every = min(preset.extension_seeds, preset.seeds[setting])
-        others = preset.seeds[setting] - every
-        for block in blocks(name, every):
-            found.append(Training(name, setting, optimizer, EARLY_ARMS, block, **observed))
-        for block in blocks(name, others, 2 * SEEDS_PER_UNIT, first=every):
-            found.append(Training(name, setting, optimizer, CLAIM_ARMS, block, **observed))
+    for cell in cells(names):
+        every = min(preset.extension_seeds, preset.seeds[cell[1]])
+        # arms, up to which seed, how many at once, and whose neurons are looked at
+        groups = (
+            (EARLY_ARMS, every, SEEDS_PER_UNIT, OBSERVED_ARMS),
+            (CLAIM_ARMS, preset.seeds[cell[1]], 2 * SEEDS_PER_UNIT, OBSERVED_ARMS),
+            (OBSERVED_ARMS[:1], preset.default_seeds[cell[1]], 5 * SEEDS_PER_UNIT, ()),
+        )
+        done = 0
+        for arms, upto, size, observed in groups:
+            for block in blocks(cell[0], upto - done, size, first=done):
+                found.append(Training(*cell, arms, block, observed=observed, **records))
+            done = upto
     return found
 
 
@@ -350,23 +413,31 @@ def baselines(preset: Preset, names: Sequence[str]) -> list[Unit]:
 
 def redundancy(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """How many units the task needs, and how many are used: widths and depths."""
+    options = {"records": ("accuracy", "diversity"), "observed": SIZED_ARMS[:1]}
     return [
-        Training(name, f"{depth}×{width}", "adam", ("default",), block,
-                 records=("accuracy", "diversity"))
+        Training(name, f"{depth}×{width}", "adam", SIZED_ARMS if width <= 64 else SIZED_ARMS[:1],
+                 block, **options)
         for width in reversed(preset.widths)
         for name in names
         for depth in DEPTHS
-        for block in blocks(name, preset.width_seeds if width <= 64 else min(2, preset.width_seeds))
+        for block in blocks(name, preset.width_seeds if width <= 64 else min(3, preset.width_seeds))
     ]  # fmt: skip
 
 
 def intervention(preset: Preset, names: Sequence[str]) -> list[Unit]:
-    """What redundancy costs that is put there: units that start alike, against the same draw."""
-    return [
-        Training(*cell, INTERVENTION_ARMS, block, looks="quarters")
-        for cell in cells(names, preset.technique_settings)
-        for block in blocks(cell[0], preset.intervention_seeds[cell[1]], 10)
-    ]
+    """What redundancy costs that is put there: units that start alike, against the same draw.
+
+    The first seeds have all arms, the others those that decide the claim.
+    """
+    found: list[Unit] = []
+    for name, setting, optimizer in cells(names, preset.technique_settings):
+        cell, seeds = (name, setting, optimizer), preset.intervention_seeds[setting]
+        every = min(preset.extension_seeds, seeds)
+        for block in blocks(name, every, 10):
+            found.append(Training(*cell, INTERVENTION_ARMS, block, looks="quarters"))
+        for block in blocks(name, seeds - every, 25, first=every):
+            found.append(Training(*cell, INTERVENTION_ARMS[:2], block, looks="quarters"))
+    return found
 
 
 def portraits(preset: Preset, names: Sequence[str]) -> list[Unit]:
@@ -430,6 +501,65 @@ def escape(preset: Preset, names: Sequence[str]) -> list[Unit]:
     ]
 
 
+def peer_cells(preset: Preset, names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """As ``cells``, of the settings and data sets on which starts compete."""
+    return cells(dict.fromkeys((*names, SERIES)), preset.peer_settings)
+
+
+def rates(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """Learning rates of the starts that compete, all with the same budget, by inputs held out of
+    training."""
+    options = {"records": ("accuracy in training",), "tuned": True}
+    return [
+        Training(name, setting, f"{optimizer}@{rate:g}", PEERS, block, **options)
+        for name, setting, optimizer in peer_cells(preset, names)
+        for rate in RATES[optimizer]
+        for block in blocks(name, preset.rate_seeds, first=TUNING_SEED)
+    ]
+
+
+def peers(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """The starts that compete, each at the rate that rates.yml registers for it, on fresh seeds;
+    and the norm-matched decorrelated twins of some, at the same rates."""
+    found: list[Unit] = []
+    for name, setting, optimizer in peer_cells(preset, names):
+        at: dict[float, list[str]] = {}
+        for start in PEERS:
+            rate = registered_rates(name, setting, optimizer, start)
+            at.setdefault(rate, []).extend([start, *filter(None, [TWINS.get(start)])])
+        for rate, arms in at.items():
+            for block in blocks(name, preset.peer_seeds[name == SERIES], 2 * SEEDS_PER_UNIT):
+                found.append(Training(name, setting, f"{optimizer}@{rate:g}", tuple(arms), block))
+    return found
+
+
+def where(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """The map: the starts over depth, width and learning rate, on series with SGD; and slices of
+    one width with Adam, with other activations, and on images."""
+    wholes = [
+        (SERIES, f"{depth}×{width}", "sgd")
+        for depth in preset.map_depths
+        for width in preset.map_widths
+    ]
+    slices = [
+        (name, f"{depth}×{SLICE_WIDTH}{activation}", optimizer)
+        for depth in preset.map_depths
+        for name, optimizer, activation in (
+            (SERIES, "adam", ""),
+            (SERIES, "sgd", " tanh"),
+            (SERIES, "sgd", " leaky_relu"),
+            *((name, "sgd", "") for name in names),
+        )
+    ]
+    return [
+        Training(name, setting, f"{optimizer}@{rate:g}", MAP_ARMS, block,
+                 records=("accuracy", "signals"))
+        for name, setting, optimizer in wholes + slices
+        for rate in (RATES[optimizer][1:] if name == SERIES else RATES[optimizer][:4])
+        for block in blocks(name, preset.map_seeds, 2 * SEEDS_PER_UNIT)
+    ]  # fmt: skip
+
+
 EXPERIMENTS = {
     "directions": directions,
     "early": early,
@@ -440,6 +570,9 @@ EXPERIMENTS = {
     "tuning": tuning,
     "reinforcement": reinforcement,
     "escape": escape,
+    "rates": rates,
+    "peers": peers,
+    "where": where,
 }
 # A table has all rows of the experiment of its name, but for these two, which share the units of
 # one: what is known of all arms, and what is known of the observed ones.

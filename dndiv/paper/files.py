@@ -12,6 +12,7 @@ for _setting in ("DNDIV_RESULTS", "DNDIV_DATA", "DNDIV_DATA_SOURCE"):
         os.environ[_setting] = str(Path(_given).expanduser().absolute())
 RESULTS = Path(os.environ.get("DNDIV_RESULTS") or ROOT / "results")
 COEFFICIENTS = ROOT / "coefficients.yml"
+RATES = ROOT / "rates.yml"
 CLAIMS = ROOT / "claims.yml"
 ASSUMPTIONS = ROOT / "assumptions.yml"
 REFERENCE = "reference"  # no preset: the committed results of the last full run

@@ -14,7 +14,7 @@ from dndiv.paper import design, outcomes
 from dndiv.paper.arms import Arm
 from dndiv.paper.design import GRID, HELD_ARMS, TECHNIQUE_ARMS, VARIANTS, hidden_layers
 from dndiv.paper.effects import rank_correlation
-from dndiv.paper.names import CELL
+from dndiv.paper.names import CELL, SERIES
 
 
 @dataclass(frozen=True)
@@ -369,3 +369,26 @@ def fates(units: pd.DataFrame) -> pd.DataFrame | None:
     means = units[first & last].assign(kind=kind).groupby(["measure", "kind"]).value.mean()
     means = means.unstack("kind")
     return means if means.shape[1] == 2 else None
+
+
+# --------------------------------------------------------------------------- 07, where it holds
+GAIN = 0.1  # what the rule of thumb foretells more of, or less
+
+
+def held_out(places: pd.DataFrame) -> pd.Series:
+    """Which places of the map were not looked at when the rule of thumb was found: all but those of
+    the whole map, on series with SGD and ReLU."""
+    return ~((places.data == SERIES) & (places.optimizer == "sgd") & (places.activation == "relu"))
+
+
+def thumb(table: pd.DataFrame, treated: str, baseline: str) -> pd.DataFrame:
+    """The rule of thumb on the places of the map: ``treated`` raises early accuracy by more than
+    ``GAIN`` where there are two or more hidden layers and the rate is not above the best of
+    ``baseline`` there, and nowhere else. The rows of ``outcomes.mapped`` with ``foretold`` and
+    ``right``, whether the estimate agrees."""
+    places = outcomes.mapped(table, treated, baseline)
+    means = outcomes.by_rate(table)[baseline].groupby(level=[*CELL, "rate"], sort=False).mean()
+    best = means.groupby(level=CELL, sort=False).idxmax().map(lambda place: place[-1])
+    limit = best.loc[pd.MultiIndex.from_frame(places[CELL])].to_numpy()
+    foretold = (places.depth > 1) & (places.rate <= limit)
+    return places.assign(foretold=foretold, right=foretold == (places.estimate > GAIN))

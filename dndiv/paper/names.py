@@ -4,12 +4,14 @@ COLUMNS = ["data", "setting", "optimizer", "arm", "seed", "layer", "epoch", "mea
 CELL = ["data", "setting", "optimizer"]  # what stays the same within a comparison
 
 ARCHIVED = ("MNIST", "FashionMNIST")
-DATA_SETS = (*ARCHIVED, "Digits")
+SERIES = "MNIST1D"  # made from a fixed seed, on every machine
+DATA_SETS = (*ARCHIVED, "Digits", SERIES)
 
 DATA = {
     "MNIST": "MNIST",
     "FashionMNIST": "Fashion-MNIST",
     "Digits": "Digits (embedded)",
+    "MNIST1D": "MNIST-1D",
     "XOR": "XOR",
     "Parity3": "3-bit parity",
 }

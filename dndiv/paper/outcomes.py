@@ -12,7 +12,7 @@ import pandas as pd
 
 from dndiv.checks import choose
 from dndiv.paper.arms import Arm
-from dndiv.paper.design import ESCAPED, ESCAPED_IMAGES, hidden_layers
+from dndiv.paper.design import ESCAPED, ESCAPED_IMAGES, activation, hidden_layers
 from dndiv.paper.effects import (
     Effect,
     between,
@@ -338,6 +338,105 @@ def choose_coefficients(tuning: pd.DataFrame) -> dict:
         of_schedule = chosen.setdefault(row.technique, {}).setdefault(row.schedule, {})
         of_schedule[f"{row.setting} {row.optimizer}"] = row.coefficient
     return chosen
+
+
+# ----------------------------------------------------------------------- starts and their rates
+def rated(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the learning rate in a column of its own, ``rate``, and without it in the
+    optimizer's name."""
+    parts = table.optimizer.str.partition("@")
+    return table.assign(optimizer=parts[0], rate=parts[2].astype(float))
+
+
+def by_rate(table: pd.DataFrame) -> pd.DataFrame:
+    """Early accuracy at every learning rate, from the tables "rates" and "where": a row per cell,
+    rate and seed, a column per arm."""
+    rows = rated(table)
+    return wide(
+        rows[(rows.measure == "accuracy") & rows.epoch.isin(EARLY)], ["rate", "seed"], "arm"
+    )
+
+
+def best_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """The learning rate with the best early accuracy, the mean over seeds, of each start and cell;
+    of equals, the smallest. Columns: the cell, arm, rate, accuracy; at_end, whether it is the first
+    or last of the grid; and half and tenth, the share of that accuracy that is left at rates three
+    and ten times as small or large, the worse of the two; NaN where the grid ends before."""
+    means = by_rate(table).groupby(level=[*CELL, "rate"], sort=False).mean()
+
+    def rows(part):
+        for arm, line in part.items():
+            line = line.droplevel(CELL).sort_index()
+            k = int(line.to_numpy().argmax())
+            found = {"arm": arm, "rate": line.index[k], "accuracy": line.iloc[k]}
+            found["at_end"] = k in (0, len(line) - 1)
+            for name, steps in (("third", 1), ("tenth", 2)):
+                there = [j for j in (k - steps, k + steps) if 0 <= j < len(line)]
+                whole = len(there) == 2
+                found[name] = line.iloc[there].min() / line.iloc[k] if whole else np.nan
+            yield found
+
+    return _per_cell(means, rows)
+
+
+def choose_rates(table: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """The best rates: "data setting optimizer" → start → learning rate."""
+    chosen: dict = {}
+    for row in best_rates(table).itertuples():
+        cell = " ".join(getattr(row, name) for name in CELL)
+        chosen.setdefault(cell, {})[row.arm] = float(row.rate)
+    return chosen
+
+
+GOOD = 0.95  # a rate is good where a network has this share of the best start's accuracy
+DECADES = 0.5  # between two rates of the grid
+
+
+def good_decades(table: pd.DataFrame) -> pd.DataFrame:
+    """How wide the range of good learning rates is, from the table "rates", in decades: a row per
+    cell and seed, a column per start. Good is an early accuracy within ``GOOD`` of the cell's best
+    start at its best rate, by the means over seeds."""
+    values = by_rate(table)
+    best = values.groupby(level=[*CELL, "rate"], sort=False).mean().groupby(level=CELL).max()
+    limit = GOOD * best.max(axis=1)
+    good = values.ge(limit.reindex(values.index.droplevel(["rate", "seed"])).to_numpy(), axis=0)
+    return good.groupby(level=[*CELL, "seed"], sort=False).sum() * DECADES
+
+
+def against_the_best(values: pd.DataFrame, treated: str, others: Sequence[str]) -> pd.DataFrame:
+    """Beside an arm, the best of the others in each cell, by the mean over its seeds: columns
+    ``treated`` and ``best``."""
+    parts = []
+    for _, part in values[[treated, *others]].groupby(level=CELL, sort=False):
+        parts.append(
+            pd.DataFrame({"treated": part[treated], "best": part[part[[*others]].mean().idxmax()]})
+        )
+    return pd.concat(parts)
+
+
+def mapped(table: pd.DataFrame, treated: str, baseline: str) -> pd.DataFrame:
+    """The map, from the table "where": a row per cell and learning rate. Columns: the cell, rate,
+    depth, width, activation, those of ``Effect`` (of early accuracy), and of the untrained networks
+    of both arms, as means over seeds: ``dead``, ``cosine``, ``gain`` and ``spread``, with
+    ``other_`` before those of the baseline."""
+    signals = rated(table[table.measure.isin(SIGNALS)])
+    before = signals.pivot_table(
+        index=[*CELL, "rate"], columns=["arm", "measure"], values="value", sort=False
+    )
+    rows = []
+    values = by_rate(table)[[treated, baseline]].dropna()
+    for place, part in values.groupby(level=[*CELL, "rate"], sort=False):
+        found = effect(part[treated], part[baseline], test=False)
+        hidden = hidden_layers(place[1])
+        row = dict(zip([*CELL, "rate"], place)) | {"depth": len(hidden), "width": hidden[0]}
+        row |= {"activation": activation(place[1])} | vars(found)
+        for prefix, arm in (("", treated), ("other_", baseline)):
+            row |= {prefix + name: before.loc[place, (arm, name)] for name in SIGNALS}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+SIGNALS = ("dead", "cosine", "gain", "spread")
 
 
 # ------------------------------------------------------------------------------------- escape

@@ -43,14 +43,18 @@ def _known(value):
 def measured(numbers: dict) -> str:
     """An estimate with its interval; numbers: estimate, low, high, and unit, as in ``Result``."""
     values = (numbers.get(name) for name in ("estimate", "low", "high"))
-    rho = numbers.get("unit") == "ρ"
-    estimate, low, high = map(correlation if rho else percent, values)
-    return "–" if estimate == "–" else f"{'ρ = ' * rho}{estimate} [{low}, {high}]"
+    unit = numbers.get("unit")
+    estimate, low, high = map(SHOWN.get(unit, percent), values)
+    before, after = "ρ = " * (unit == "ρ"), " decades" * (unit == "decades")
+    return "–" if estimate == "–" else f"{before}{estimate} [{low}, {high}]{after}"
 
 
 def share(value: float | None) -> str:
     """A share of seeds, as in "12 %"; "–" where there is none."""
     return f"{100 * value:.0f} %" if _known(value) else "–"
+
+
+SHOWN = {"ρ": correlation, "decades": correlation, "share": share}  # else a relative change
 
 
 def in_words(verdict: str | dict[str, int]) -> str:
@@ -122,7 +126,7 @@ def _measured(members):
     estimates = [r.estimate for r in members if _known(r.estimate)]
     if not estimates:
         return "–"
-    show = correlation if members[0].unit == "ρ" else percent
+    show = SHOWN.get(members[0].unit, percent)
     middle, low, high = map(show, (median(estimates), min(estimates), max(estimates)))
     words = f"median {middle}, from {low} to {high}", harm(members)
     return "; ".join(filter(None, words))

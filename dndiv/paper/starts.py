@@ -50,6 +50,10 @@ def _alive(module, inputs, generator):
     init.alive_(module, inputs)
 
 
+def _relayed(module, inputs, generator):
+    init.relayed_(module, inputs)
+
+
 def _lsuv(module, inputs, generator):
     init.lsuv_(module, inputs, generator=generator)
 
@@ -136,6 +140,7 @@ STARTS: dict[str, tuple[Step, ...]] = {
     "simplex": (*_EQUAL_NORMS, _SIMPLEX),
     "simplex_standardized": (*_EQUAL_NORMS, _SIMPLEX, _standardized),
     "simplex_alive": (*_EQUAL_NORMS, _SIMPLEX, _alive),
+    "relayed": (*_EQUAL_NORMS, _SIMPLEX, _relayed),
     # directions alone, at the default scale: the draw's own norms and biases
     "default_decorrelated": (*_DEFAULT, _DECORRELATED),
     "default_simplex": (*_DEFAULT, _SIMPLEX),

@@ -1,0 +1,38 @@
+"""What tuning has chosen, by held-out inputs: coefficients.yml of the techniques, rates.yml of the
+starts."""
+
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+from dndiv.paper import files
+
+
+@cache
+def _read(file: Path) -> dict:
+    return yaml.safe_load(file.read_text("utf8")) or {}
+
+
+def coefficient(technique: str, schedule: str, setting: str, optimizer: str) -> float:
+    """The coefficient of a technique; 0 where it is off. ValueError where none is registered."""
+    place = f"{setting} {optimizer}"
+    try:
+        return _read(files.COEFFICIENTS)[technique][schedule][place]
+    except KeyError:
+        raise ValueError(
+            f"{files.COEFFICIENTS.name} has no {schedule} coefficient for {place} of {technique}; "
+            "give one as …@coefficient, or tune it with `python -m dndiv tune`"
+        ) from None
+
+
+def rates(name: str, setting: str, optimizer: str, start: str) -> float:
+    """The best learning rate of a start in a cell. ValueError where none is registered."""
+    cell = f"{name} {setting} {optimizer}"
+    try:
+        return _read(files.RATES)[cell][start]
+    except KeyError:
+        raise ValueError(
+            f"{files.RATES.name} has no learning rate for {start} on {cell}; find it with "
+            "`python -m dndiv tune`"
+        ) from None
