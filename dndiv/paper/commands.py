@@ -45,6 +45,14 @@ def reproduce(args) -> int:
     return reproduce.reproduce(args.preset, args.device, args.jobs)
 
 
+def status(args) -> int:
+    """What of a preset is current, stale, damaged or missing, as `reproduce` judges it; exit status
+    1 where something is to be made."""
+    from dndiv.paper import reproduce
+
+    return reproduce.status(args.preset)
+
+
 def notebook(args) -> int:
     """Execute a notebook headlessly into results/<preset>/notebooks."""
     from dndiv.paper import notebooks
@@ -141,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     names.add_argument("names", nargs="*", default=[*ARCHIVED], choices=DATA_SETS, metavar="NAME")
     command(run, PRESETS, device=True, jobs=True)
     command(reproduce, PRESETS, device=True, jobs=True)
+    command(status, PRESETS)
     command(notebook, PRESETS, device=True).add_argument("source", type=Path)
     checked = command(check, (*PRESETS, REFERENCE))
     checked.add_argument("--strict", action="store_true", help="fail where a verdict differs")

@@ -1,5 +1,6 @@
 """Where things are kept, and how a file is put there."""
 
+import json
 import os
 import platform
 from collections.abc import Callable
@@ -25,21 +26,38 @@ def results(preset: str) -> Path:
 
 def place(file: Path) -> Path:
     """``file``, ready to be written: its folder is there, and in a results folder, which may be a
-    stranger's, no symbolic link is followed out of it. A link in the place of the file goes.
+    stranger's, no symbolic link is followed out of it. A link or pipe in its own place goes.
 
     Raises ValueError where the folder of the file is elsewhere, by a link.
     """
+    folder = file.parent
     for root in (RESULTS, ROOT / "results"):
-        real = file.parent.resolve()
-        if file.is_relative_to(root) and not real.is_relative_to(root.resolve()):
+        if file.is_relative_to(root) and not folder.resolve().is_relative_to(root.resolve()):
+            link = next(p for p in (folder, *folder.parents) if p.is_symlink())
             raise ValueError(
-                f"{file.parent} is a symbolic link out of {root}, to {real}: nothing is written "
+                f"{link} is a symbolic link out of {root}, to {link.resolve()}: nothing is written "
                 "there. Delete the link; to keep results elsewhere, set DNDIV_RESULTS"
             )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    if file.is_symlink():
+    folder.mkdir(parents=True, exist_ok=True)
+    if file.is_symlink() or file.is_fifo():
         file.unlink()
     return file
+
+
+def content(file: Path) -> bytes:
+    """What is in a file. OSError where it is none, as a pipe would be waited for without end."""
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file {file}")
+    return file.read_bytes()
+
+
+def known(file: Path) -> dict:
+    """What a JSON file of ours holds; nothing where it is missing or damaged."""
+    try:
+        found = json.loads(content(file))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def atomically(file: Path, save: Callable[[Path], object]) -> None:
