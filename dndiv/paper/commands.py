@@ -166,23 +166,37 @@ def main(words: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # one that is not UTF-8 shows ? for a dagger
         getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
     args = _parser().parse_args(words)
-    if not files.CLAIMS.exists():
-        print(
-            f"dndiv: the commands work in a checkout, and {files.ROOT} is none; get one with "
-            "`git clone`. The library itself needs none: import dndiv",
-            file=sys.stderr,
-        )
-        return 1
     try:
-        return args.function(args)
+        if not files.CLAIMS.exists():
+            raise FileNotFoundError(
+                f"the commands work in a checkout, and {files.ROOT} is none; get one with "
+                "`git clone`. The library itself needs none: import dndiv"
+            )
+        code = args.function(args)
+        sys.stdout.flush()  # or a full disk behind it would be noticed too late to be said
+        return code
     except KeyboardInterrupt:
-        print(
-            "dndiv: interrupted; what is finished is kept, and the same command goes on from there",
-            file=sys.stderr,
-        )
+        _say("interrupted; what is finished is kept, and the same command goes on from there")
         return 130
-    except (ValueError, OSError, RuntimeError, yaml.YAMLError) as error:  # said for the user
+    except Exception as error:
         if os.environ.get("DNDIV_TRACEBACK"):
             raise
-        print(f"dndiv: {error}", file=sys.stderr)
+        _say(said(error))
+        if isinstance(error, OSError) and error.filename is None:  # perhaps of the output itself
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+
+
+def said(error: Exception) -> str:
+    """An error in at most three lines; one that is not meant for users has its name before it."""
+    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
+    meant = isinstance(error, ValueError | OSError | RuntimeError | ImportError)
+    name = "" if meant and lines else f"{type(error).__name__}: "
+    if len(lines) > 3:
+        lines = [*lines[:2], f"{lines[2]} … (DNDIV_TRACEBACK=1 shows all)"]
+    hint = "" if meant else "\nDNDIV_TRACEBACK=1 shows where; perhaps a mistake of this program"
+    return name + "\n".join(line[:1000] for line in lines) + hint
+
+
+def _say(text: str) -> None:
+    print(f"dndiv: {text}", file=sys.stderr)
