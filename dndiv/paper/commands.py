@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from dndiv.paper import files, tables
+from dndiv.paper import files, schema, tables
 from dndiv.paper.design import PRESETS
 from dndiv.paper.files import COEFFICIENTS, REFERENCE
 from dndiv.paper.names import ARCHIVED, DATA_SETS
@@ -103,7 +103,7 @@ def tune(args) -> int:
 
     tuning = tables.table("tuning", args.preset, args.device)
     text = COEFFICIENTS.read_text("utf8")
-    registered = yaml.safe_load(text)
+    registered = schema.coefficients(COEFFICIENTS)
     for technique, schedules in outcomes.choose_coefficients(tuning).items():
         for schedule, chosen in schedules.items():
             registered.setdefault(technique, {}).setdefault(schedule, {}).update(chosen)

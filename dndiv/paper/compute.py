@@ -9,13 +9,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
-import yaml
 from torch import Tensor
 from torch.nn import functional as F
 
 from dndiv import diversity, init, population, streams
 from dndiv.dosing import Dosing
-from dndiv.paper import data, design
+from dndiv.paper import data, design, schema
 from dndiv.paper.arms import Arm, Place
 from dndiv.paper.design import Directions, Parity, Training, Unit, hidden_layers
 from dndiv.paper.files import COEFFICIENTS
@@ -155,7 +154,7 @@ LOOKS: dict[str, Callable[[int, int], Sequence[int]]] = {
 @cache
 def registered() -> dict:
     """coefficients.yml: technique → schedule → "setting optimizer" → coefficient."""
-    return yaml.safe_load(COEFFICIENTS.read_text("utf8"))
+    return schema.coefficients(COEFFICIENTS)
 
 
 def _dosing(unit: Training | Parity, per_epoch: int, inputs: Tensor) -> Dosing:
