@@ -30,7 +30,7 @@ def table(name: str, preset: str, device: str = "auto", jobs: int | None = None)
     device, jobs = choose_device(device), _jobs(jobs)
     sets, notice = data.resolve(design.PRESETS[preset].data)
     if notice:
-        warnings.warn(notice, stacklevel=2)
+        _say(notice)  # no warning: whether a program stops at those is another's choice
     if reproduce.State(preset).holds(*reproduce.table_entry(name, preset, sets)):
         return tables.read(name, preset)
     experiment, _ = source(name)
