@@ -11,6 +11,7 @@ import http.server
 import os
 import pathlib
 import platform
+import resource
 import shutil
 import struct
 import subprocess
@@ -139,10 +140,14 @@ def test_a_folder_that_cannot_be_written_is_named_and_no_digits_stand_in(
     (tmp_path / "file").write_text("")
     places = {"no folder": "/proc/none", "a file": tmp_path / "file", "full": tmp_path / "kept"}
     monkeypatch.setenv("DNDIV_DATA", str(places[trouble]))
-    if trouble == "full":
-        monkeypatch.setattr(data, "atomically", lambda *_: exec("raise OSError(28, 'No space')"))
-    with pytest.raises(data.DataError, match="cannot be kept in .*set DNDIV_DATA") as error:
-        data.resolve(("MNIST",))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if trouble == "full":  # no file can have more than 100 bytes
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(data.DataError, match="cannot be kept in .*set DNDIV_DATA") as error:
+            data.resolve(("MNIST",))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert not isinstance(error.value, data.DataUnavailable)
     assert str(places[trouble]) in str(error.value)
 

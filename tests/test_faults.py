@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from unittest import mock
 
 import nbformat
@@ -100,6 +101,9 @@ def test_pipes_in_a_results_folder_are_not_waited_for(small):
     assert commands.main(["run", "--preset", "smoke", "--jobs", "1"]) == 0
     folder = small / "smoke"
     [unit] = (small / "cache").glob("*.csv")
+    os.mkfifo(tables.path("other", "smoke"))
+    with pytest.raises(FileNotFoundError, match="there is no table"):
+        tables.read("other", "smoke")
     for file in (folder / ".provenance.lock", folder / "provenance.json", folder / "state.json",
                  tables.path("small", "smoke"), unit, unit.with_suffix(".json")):  # fmt: skip
         file.unlink()
@@ -212,6 +216,18 @@ def test_a_notebook_that_ends_early_fails_and_names_the_cell(results, tmp_path, 
     assert commands.main(["notebook", str(source), "--preset", "smoke"]) == 1
     assert f"x.ipynb: {said}" in capfd.readouterr().err
     assert not (results / "smoke" / "notebooks" / "x.ipynb").exists()
+
+
+def test_where_warnings_are_errors_the_notice_of_digits_and_a_notebook_are_none(
+    small, tmp_path, monkeypatch, capsys
+):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(tables.table("small", "smoke", "cpu", jobs=1)) == 4
+    assert "EMBEDDED DIGITS IN USE" in capsys.readouterr().err
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    source = notebook(tmp_path / "x.ipynb", "import warnings\nwarnings.warn('of theirs')")
+    assert commands.main(["notebook", str(source), "--preset", "smoke"]) == 0
 
 
 # -------------------------------------------------------------------------------------- commit

@@ -34,6 +34,7 @@ def execute(source: Path, preset: str, device: str) -> int:
     from papermill.exceptions import PapermillExecutionError
 
     started = time.perf_counter()
+    os.environ.pop("PYTHONWARNINGS", None)  # a kernel would stop at warnings of Jupyter's own
     parameters = {"PRESET": preset, "DEVICE": device}
     known = papermill.inspect_notebook(str(source))
     if unknown := set(parameters) - set(known):  # papermill itself would only warn
