@@ -25,10 +25,11 @@ endif
 
 .PHONY: reproduce test setup lint lab check report coverage bench reference refresh lock clean help
 
-ifeq ($(filter $(PRESET),paper quick smoke),)
+# one word, and one of these: a % would be a pattern on the other side
+ifneq ($(words $(PRESET))$(filter-out paper quick smoke,$(PRESET)),1)
 $(error unknown PRESET '$(PRESET)'; choose paper, quick or smoke)
 endif
-ifeq ($(filter $(DEVICE),auto cpu cuda),)
+ifneq ($(words $(DEVICE))$(filter-out auto cpu cuda,$(DEVICE)),1)
 $(error unknown DEVICE '$(DEVICE)'; choose auto, cpu or cuda)
 endif
 
@@ -61,8 +62,9 @@ lint: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# root, as in a container, must say that it means it
 lab: setup
-	$(VENV)/bin/jupyter lab notebooks
+	$(VENV)/bin/jupyter lab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 # the verdicts of a finished run; fails where a decided one is not what claims.yml registers
 check: setup

@@ -2,7 +2,10 @@
 
 import sys
 
-from dndiv.paper.commands import main
+try:
+    from dndiv.paper.commands import main
+except ModuleNotFoundError as error:
+    sys.exit(f"dndiv: {error}; the commands need more than the library: `make setup` in a checkout")
 
 if __name__ == "__main__":
     sys.exit(main())

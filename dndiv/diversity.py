@@ -107,22 +107,24 @@ def _nearest(correlation: Tensor) -> Tensor:
 
 def log_volume(weights: Tensor) -> Tensor:
     """log det of the Gram matrix of the unit rows: 0 if they are orthogonal, −inf if dependent or
-    zero.
+    zero, NaN where a norm is not finite.
 
     weights: [..., units, fan-in], units ≤ fan-in; ValueError otherwise.
     """
+    w = _real(weights)
     if weights.shape[-2] > weights.shape[-1]:
         raise ValueError(
             f"{weights.shape[-2]} rows of fan-in {weights.shape[-1]} are dependent: "
             "their volume is zero"
         )
-    w = _real(weights)
     norms = torch.linalg.vector_norm(w, dim=-1, keepdim=True)
-    s = torch.linalg.svdvals(w / norms.where(norms > 0, 1))
+    finite = norms.isfinite().all(-2, keepdim=True)  # one network that has diverged stops no other
+    s = torch.linalg.svdvals(torch.where(finite, w / norms.where(norms > 0, 1), 0))
     # a singular value that is zero but for rounding
     floor = s.shape[-1] * torch.finfo(s.dtype).eps
     volume = 2 * s.clamp_min(torch.finfo(s.dtype).tiny).log().sum(-1)
-    return torch.where((s > floor).all(-1), volume, -math.inf)
+    volume = torch.where((s > floor).all(-1), volume, -math.inf)
+    return torch.where(finite[..., 0, 0], volume, math.nan)
 
 
 def ensemble_members(activations: Tensor, outgoing: Tensor, bias: Tensor) -> Tensor:
@@ -185,7 +187,7 @@ def bias_variance_covariance(members: Tensor, target: Tensor) -> dict[str, Tenso
 
 
 def _real(x: Tensor) -> Tensor:
-    if not x.is_floating_point() or x.dim() < 2:
+    if not x.is_floating_point() or x.dim() < 2 or 0 in x.shape[-2:]:
         raise ValueError(
             f"expected floating-point values [..., units, fan-in or samples], not {x.dtype} of "
             f"shape {tuple(x.shape)}"

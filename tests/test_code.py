@@ -71,6 +71,9 @@ def test_an_edit_of_what_is_reached_makes_a_unit_stale(edited, module, old, new,
     [
         # what is said in an error, a comment, a docstring, an annotation
         ("dndiv/paper/data.py", "is corrupt or truncated", "is damaged", PLAIN),
+        # how archives are fetched, and coefficients read: what they are is in the key
+        ("dndiv/paper/data.py", "TIMEOUT = 20", "TIMEOUT = 30", PLAIN),
+        ("dndiv/paper/schema.py", "Number(0)", "Number(1)", TREATED),
         ("dndiv/population.py", "# one product per seed,", "# a product for each seed,", PLAIN),
         ("dndiv/init.py", "Set every bias to zero.", "All biases become zero.", PLAIN),
         ("dndiv/population.py", "samples: int, batch: int) -> int", "samples, batch)", PLAIN),

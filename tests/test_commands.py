@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dndiv.paper import commands, data, design, files, reproduce, tables
+from dndiv.paper import commands, files, reproduce, tables
 from dndiv.paper.files import ROOT
 from dndiv.paper.names import COLUMNS
 
@@ -127,17 +127,6 @@ def test_unknown_words_are_refused_with_the_valid_ones(words, capsys):
     with pytest.raises(SystemExit):
         commands.main(words)
     assert "invalid choice" in capsys.readouterr().err
-
-
-@pytest.fixture
-def small(here, monkeypatch):
-    """Presets of one experiment that takes a second, on the embedded digits."""
-    units = [design.Training("Digits", "tiny", "sgd", ("default",), (0,), epochs=1)]
-    monkeypatch.setattr(design, "EXPERIMENTS", {"small": lambda preset, names: units})
-    monkeypatch.setattr(reproduce, "EXPERIMENTS", design.EXPERIMENTS)
-    monkeypatch.setattr(design, "PARTS", {})
-    monkeypatch.setattr(data, "resolve", lambda names: (("Digits",), "EMBEDDED DIGITS IN USE"))
-    return here
 
 
 def test_run_writes_tables_and_provenance_and_says_when_digits_stand_in(small, capsys):

@@ -4,9 +4,19 @@ No network and no real archive is needed: torchvision's classes are pointed at a
 their own format.
 """
 
+import contextlib
 import gzip
 import hashlib
+import http.server
+import os
+import pathlib
+import platform
+import resource
+import shutil
 import struct
+import subprocess
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -61,7 +71,7 @@ def test_archives_come_from_the_source_and_equal_what_torchvision_reads(
             archive.rename(source / "MNIST" / archive.name)
     monkeypatch.setenv("DNDIV_DATA_SOURCE", source.as_uri() if layout == "url" else str(source))
     ours = data.load("MNIST")
-    theirs = torchvision.datasets.MNIST(tmp_path / "kept", train=True)
+    theirs = torchvision.datasets.MNIST(tmp_path / "kept", train=True, download=True)  # unpacks
     pixels = theirs.data.double()
     assert (
         ours.x_train.shape == (50, 784)
@@ -116,19 +126,145 @@ def test_an_archive_missing_from_the_source_is_an_error_with_the_setting(
     (source / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").unlink()
     monkeypatch.setenv("DNDIV_DATA_SOURCE", str(source))
     with pytest.raises(
-        data.DataError, match=f"t10k-labels-idx1-ubyte.gz is not in DNDIV_DATA_SOURCE={source}"
+        data.DataError, match=f"DNDIV_DATA_SOURCE={source} does not give t10k-labels-idx1-ubyte.gz"
     ):
         data.resolve(("MNIST",))
     assert not [name for name in leftovers(tmp_path) if "t10k-labels" in name]
 
 
-def test_a_damaged_unpacked_file_is_unpacked_again(source, tmp_path, monkeypatch):
+@pytest.mark.parametrize("trouble", ["no folder", "a file", "full"])
+def test_a_folder_that_cannot_be_written_is_named_and_no_digits_stand_in(
+    source, tmp_path, monkeypatch, trouble
+):
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [(source / "MNIST/raw").as_uri()])
+    (tmp_path / "file").write_text("")
+    places = {"no folder": "/proc/none", "a file": tmp_path / "file", "full": tmp_path / "kept"}
+    monkeypatch.setenv("DNDIV_DATA", str(places[trouble]))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if trouble == "full":  # no file can have more than 100 bytes
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+    try:
+        with pytest.raises(data.DataError, match="cannot be kept in .*set DNDIV_DATA") as error:
+            data.resolve(("MNIST",))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not isinstance(error.value, data.DataUnavailable)
+    assert str(places[trouble]) in str(error.value)
+
+
+def test_verified_archives_in_a_folder_that_is_read_only_are_used(source, tmp_path, monkeypatch):
     monkeypatch.setenv("DNDIV_DATA_SOURCE", str(source))
-    whole = data.load("MNIST")
-    unpacked = tmp_path / "kept" / "MNIST" / "raw" / "train-images-idx3-ubyte"
-    unpacked.write_bytes(unpacked.read_bytes()[:-1] + b"?")
-    data.load.cache_clear()
-    assert torch.equal(data.load("MNIST").x_train, whole.x_train)
+    data.fetch("MNIST")
+    for name in ("open", "mkdir", "write_bytes", "touch"):  # as root may write, this is stopped
+        was = getattr(pathlib.Path, name)
+
+        def only_reads(path, *words, was=was, name=name, **more):
+            if name != "open" or "r" not in (words or ("r",))[0]:
+                raise OSError(30, "Read-only file system", str(path))
+            return was(path, *words, **more)
+
+        monkeypatch.setattr(pathlib.Path, name, only_reads)
+    assert data.resolve(("MNIST",)) == (("MNIST",), "") and len(data.load("MNIST").x_train) == 50
+
+
+# ------------------------------------------------------------------------------------ mirrors
+@pytest.fixture
+def mirrors(source, monkeypatch):
+    """Two mirrors on this machine: the first answers as it is told to, the second as it should."""
+    asked, raw = [], source / "MNIST" / "raw"
+    answers = {
+        "html": lambda out, content: out.write(b"<html>Please log in</html>"),
+        "cut": lambda out, content: out.write(content[:-20]),
+        "empty": lambda out, content: None,
+        "slow": lambda out, content: drip(out, content),
+        "endless": lambda out, content: flood(out),
+        "right": lambda out, content: out.write(content),
+    }
+
+    def drip(out, content):
+        for k in range(200):
+            out.write(content[k : k + 1])
+            out.flush()
+            time.sleep(0.05)
+
+    def flood(out):
+        for _ in range(100):
+            out.write(bytes(100_000))
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            way, name = self.path.strip("/").split("/")
+            asked.append((way, name))
+            if way == "mute":  # a header that never ends
+                for _ in range(200):
+                    self.wfile.write(b"H")
+                    self.wfile.flush()
+                    time.sleep(0.05)
+                return
+            self.send_response(200)
+            content = (raw / name).read_bytes()
+            if way == "cut":
+                self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            answers[way](self.wfile, content)
+
+        def log_message(self, *words):
+            pass
+
+        def handle(self):
+            with contextlib.suppress(OSError):  # who asked has gone
+                super().handle()
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(data, "TIMEOUT", 0.3)
+    monkeypatch.setattr(data, "LIMIT", 1_000_000)
+
+    def use(*ways):
+        there = [f"http://127.0.0.1:{server.server_port}/{way}" for way in ways]
+        monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", there)
+        return asked
+
+    yield use
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("way", ["html", "cut", "empty", "slow", "endless", "mute"])
+def test_after_a_mirror_that_answers_with_something_else_the_next_is_asked(mirrors, way):
+    asked = mirrors(way, "right")
+    began = time.monotonic()
+    assert data.resolve(("MNIST",)) == (("MNIST",), "")
+    assert {w for w, _ in asked} == {way, "right"} and time.monotonic() - began < 4
+
+
+def test_where_every_mirror_answers_with_something_else_the_user_can_do_something(mirrors, source):
+    mirrors("html", "empty")
+    with pytest.raises(data.DataError, match="log-in page.*take train-images-idx3-ubyte.gz") as e:
+        data.resolve(("MNIST",))
+    name, md5 = torchvision.datasets.MNIST.resources[0]
+    for part in (md5, "(26 bytes)", "(0 bytes)", str(data.folder() / "MNIST" / "raw")):
+        assert part in str(e.value)
+    (data.folder() / "MNIST").mkdir(parents=True, exist_ok=True)  # the remedy, carried out
+    shutil.copytree(source / "MNIST" / "raw", data.folder() / "MNIST/raw", dirs_exist_ok=True)
+    assert data.resolve(("MNIST",)) == (("MNIST",), "")
+
+
+def test_what_a_killed_writer_has_left_is_removed_and_what_a_living_one_writes_is_not(
+    source, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("DNDIV_DATA_SOURCE", str(source))
+    raw = tmp_path / "kept" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    lives = os.getppid()
+    parts = [raw / f"x.gz.{platform.node()}.{pid}.part" for pid in (killed.pid, lives)]
+    for part in parts:
+        part.write_text("half")
+    data.fetch("MNIST")
+    assert [part.exists() for part in parts] == [False, True]
 
 
 def test_the_checksum_is_of_the_archives_in_their_order(source, monkeypatch):

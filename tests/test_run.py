@@ -2,7 +2,10 @@
 
 import dataclasses
 import os
+import shutil
 import signal
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -209,9 +212,21 @@ def test_cuda_is_refused_where_there_is_none(results):
     assert run.choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def test_a_cluster_makes_the_same_table_though_a_worker_is_killed(small, tmp_path, monkeypatch):
+def local_cluster(folder, workers, **more):
     from distributed import LocalCluster
 
+    return LocalCluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        dashboard_address=None,
+        worker_dashboard_address=None,
+        local_directory=folder,
+        **({"host": "127.0.0.1", "protocol": "tcp"} | more),
+    )
+
+
+def test_a_cluster_makes_the_same_table_though_a_worker_is_killed(small, tmp_path, monkeypatch):
     units = [
         Training("Digits", "tiny", "sgd", ("default", "decorrelated"), (s,), epochs=4)
         for s in range(6)
@@ -225,16 +240,7 @@ def test_a_cluster_makes_the_same_table_though_a_worker_is_killed(small, tmp_pat
         path.unlink()
 
     finished = []
-    with LocalCluster(
-        n_workers=2,
-        threads_per_worker=1,
-        processes=True,
-        dashboard_address=None,
-        worker_dashboard_address=None,
-        host="127.0.0.1",
-        protocol="tcp",
-        local_directory=tmp_path,
-    ) as cluster:
+    with local_cluster(tmp_path, 2) as cluster:
         monkeypatch.setenv("DNDIV_CLUSTER", cluster.scheduler_address)
         write = files.atomically
 
@@ -255,6 +261,107 @@ def test_a_cluster_makes_the_same_table_though_a_worker_is_killed(small, tmp_pat
 
 def test_a_cluster_that_is_not_there_is_said_before_any_work(small, monkeypatch):
     monkeypatch.setenv("DNDIV_CLUSTER", "tcp://127.0.0.1:9")
+    monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "1")
     with pytest.raises(RuntimeError, match="no Dask scheduler at DNDIV_CLUSTER=tcp://127.0.0.1:9"):
         tables.table("small", "smoke")
     assert not list(small.iterdir())
+
+
+OTHERS = {  # what is different in the checkout of a worker
+    "dndiv/paper/design.py": ('"sgd": 0.01', '"sgd": 0.02'),
+    "coefficients.yml": ("narrow sgd: 100.0", "narrow sgd: 10.0"),
+    "dndiv/paper/provenance.py": ("platform.python_version()", '"3.9.9"'),
+}
+
+
+def test_a_worker_that_would_compute_something_else_is_named_and_refused(
+    small, tmp_path_factory, monkeypatch
+):
+    arms = ("default", "default+prediction_diversity:dynamic")
+    units = [Training("Digits", "narrow", "sgd", arms, (0,), epochs=1)]
+    monkeypatch.setitem(design.EXPERIMENTS, "small", lambda preset, names: units)
+    other = tmp_path_factory.mktemp("other")
+    without = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(files.ROOT / "dndiv", other / "dndiv", ignore=without)
+    for name in ("coefficients.yml", "claims.yml", "assumptions.yml"):
+        shutil.copy(files.ROOT / name, other)
+    for name, change in OTHERS.items():
+        text = (other / name).read_text("utf8")
+        assert change[0] in text
+        (other / name).write_text(text.replace(*change, 1), "utf8")
+    with local_cluster(other, 0) as cluster:
+        monkeypatch.setenv("DNDIV_CLUSTER", cluster.scheduler_address)
+        words = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
+        words += ["--nthreads", "1", "--no-dashboard", "--no-nanny", "--local-directory", other]
+        here = os.environ | {"PYTHONPATH": str(other)}
+        worker = subprocess.Popen(words, cwd=other, env=here, stderr=subprocess.DEVNULL)
+        try:
+            with pytest.raises(
+                RuntimeError, match=r"the worker tcp://127\.0\.0\.1:\d+ is refused"
+            ) as e:
+                tables.table("small", "smoke")
+        finally:
+            worker.kill()
+            worker.wait()
+    for said in ("other code", "other coefficients", "python 3.9.9 in place of "):
+        assert said in str(e.value)
+    assert not (small / "cache").exists()
+
+
+def test_a_cluster_without_workers_is_an_error_that_says_what_to_do(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "1")
+    with local_cluster(tmp_path, 0) as cluster:
+        monkeypatch.setenv("DNDIV_CLUSTER", cluster.scheduler_address)
+        with pytest.raises(RuntimeError, match="has had no worker for 1 s; start some with `dask"):
+            tables.table("small", "smoke")
+    monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "soon")
+    with pytest.raises(ValueError, match="DNDIV_CLUSTER_WAIT must be whole seconds from 1"):
+        tables.table("small", "smoke")
+
+
+def test_a_cluster_that_loses_all_workers_is_an_error_and_keeps_what_is_finished(
+    small, tmp_path, monkeypatch, capsys
+):
+    many = [Training("Digits", "tiny", "sgd", ("default",), (s,), epochs=4) for s in range(20)]
+    monkeypatch.setitem(design.EXPERIMENTS, "small", lambda preset, names: many)
+    monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "2")
+    keep = cache.keep
+    with local_cluster(tmp_path, 1) as cluster:
+        monkeypatch.setenv("DNDIV_CLUSTER", cluster.scheduler_address)
+
+        def keep_and_lose(*words):
+            keep(*words)
+            cluster.scale(0)
+
+        monkeypatch.setattr(cache, "keep", keep_and_lose)
+        with pytest.raises(RuntimeError, match="has had no worker for 2 s"):
+            tables.table("small", "smoke")
+    said = capsys.readouterr().err
+    assert "computing 20 units on cpu, 1 workers of tcp" in said and "\n0 workers of tcp" in said
+    assert 1 <= len(list((small / "cache").glob("*.csv"))) < 20
+
+
+def test_a_cluster_over_tls_needs_a_certificate(small, tmp_path, monkeypatch):
+    """One certificate for all, signed by itself."""
+    import dask
+    from distributed.security import Security
+
+    key, cert = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    words = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout".split()  # noqa: SIM905
+    subprocess.run(["openssl", *words, key, "-out", cert], check=True, capture_output=True)
+    tls = {"distributed.comm.tls.ca-file": cert}
+    for role in ("client", "worker", "scheduler"):
+        tls |= {f"distributed.comm.tls.{role}.key": key, f"distributed.comm.tls.{role}.cert": cert}
+    with dask.config.set(tls):
+        more = {"security": Security(), "protocol": "tls"}
+        with local_cluster(tmp_path, 1, **more) as cluster:
+            assert cluster.scheduler_address.startswith("tls://")
+            monkeypatch.setenv("DNDIV_CLUSTER", cluster.scheduler_address)
+            table = tables.table("small", "smoke")
+            assert len(table) == 32
+            for unit in (small / "cache").iterdir():
+                unit.unlink()
+            monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "1")
+            with dask.config.set({"distributed.comm.tls.ca-file": None}):
+                with pytest.raises(RuntimeError, match="no Dask scheduler at DNDIV_CLUSTER=tls"):
+                    tables.table("small", "smoke")

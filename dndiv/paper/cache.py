@@ -19,45 +19,59 @@ import pandas as pd
 from dndiv.paper import code, compute, data, files, tables
 from dndiv.paper.design import Parity, Training, Unit
 
+# What these give has its own place in a key: how it is fetched or read does not count.
+GIVEN = {("dndiv.paper.data", "fetch"), ("dndiv.paper.compute", "registered")}
+
 
 def key(unit: Unit) -> str:
     """The key of a unit, 32 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(parts(unit), sort_keys=True).encode()).hexdigest()[:32]
+
+
+def parts(unit: Unit) -> dict:
+    """What a unit's rows depend on."""
     kind = type(unit).__name__
     entries = {kind, unit.data, unit.setting.partition(" ")[0], unit.optimizer}
     entries |= {name for arm in unit.arms for name in (arm.start, arm.technique)}
-    parts = {"kind": kind, "unit": asdict(unit)}
+    found = {"kind": kind, "unit": asdict(unit)}
     if isinstance(unit, Training):
         entries |= {*unit.records, unit.looks}
-        parts["data"] = data.checksum(unit.data)
+        found["data"] = data.checksum(unit.data)
     if isinstance(unit, Training | Parity):
-        parts["doses"] = [d and astuple(d) for d in compute.doses(unit, per_epoch=1)]
-    parts["code"] = _code(kind, frozenset(entries))
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
+        found["doses"] = [d and astuple(d) for d in compute.doses(unit, per_epoch=1)]
+    return found | {"code": _code(kind, frozenset(entries))}
 
 
 @cache
 def _code(kind: str, entries: frozenset[str]) -> str:
-    return code.digest([("dndiv.paper.compute", "rows")], entries)
+    return code.digest([("dndiv.paper.compute", "rows")], entries, GIVEN)
 
 
 def path(unit: Unit) -> Path:
     return files.RESULTS / "cache" / f"{key(unit)}.csv"
 
 
+def state(unit: Unit) -> str:
+    """Of a unit on disk: "current", as it was put there; "damaged"; or "missing"."""
+    file = path(unit)
+    if not os.path.lexists(file):
+        return "missing"
+    try:
+        whole = facts(unit)["sha256"] == _digest(files.content(file))
+    except (OSError, KeyError):  # what says how the unit was made may be damaged itself
+        whole = False
+    return "current" if whole else "damaged"
+
+
 def holds(unit: Unit) -> bool:
     """Whether a unit is on disk as it was put there. One that is damaged is set aside."""
-    file = path(unit)
-    if not file.exists():
-        return False
-    try:
-        if facts(unit)["sha256"] == _digest(file.read_bytes()):
-            return True
-    except (OSError, ValueError, KeyError):
-        pass  # what says how the unit was made is damaged itself
-    aside = file.with_suffix(".damaged")
-    print(f"{file} is damaged: it is {aside.name} now, and computed again", file=sys.stderr)
-    os.replace(file, aside)
-    return False
+    found = state(unit)
+    if found == "damaged":
+        file = path(unit)
+        aside = files.place(file.with_suffix(".damaged"))
+        os.replace(file, aside)
+        print(f"{file} is damaged: it is {aside.name} now, and computed again", file=sys.stderr)
+    return found == "current"
 
 
 def load(unit: Unit) -> pd.DataFrame:
@@ -75,7 +89,7 @@ def keep(unit: Unit, rows: pd.DataFrame, facts: dict) -> None:
 
 def facts(unit: Unit) -> dict:
     """What computing a unit took, by what, and the digest of its rows."""
-    return json.loads(path(unit).with_suffix(".json").read_text())
+    return files.known(path(unit).with_suffix(".json"))
 
 
 def _digest(content: bytes) -> str:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
-from dndiv.paper import design, files, findings, outcomes
+from dndiv.paper import design, files, findings, outcomes, schema
 from dndiv.paper.arms import Arm
 from dndiv.paper.effects import (
     Effect,
@@ -25,17 +24,13 @@ from dndiv.paper.effects import (
 )
 from dndiv.paper.names import CELL, DATA, OPTIMIZERS, SERIES, title
 
-KEYS = {
-    *("sentence", "published", "notebook", "table", "rule", "treated", "baseline", "controls"),
-    *("margin", "expected", "schedule", "sizes"),
-}
 VERDICTS = (
     *("reproduced", "reproduced, smaller", "no practical effect", "the opposite"),
     *("not reproduced", "undecided", "not tested", "by construction"),
 )
 REPRODUCED, NOT_TESTED = VERDICTS[:2], "not tested"
 OFF = "off"  # tuning has left a technique out: it equals none, and nothing is tested
-TOGETHER = "all settings together"  # the setting of a joint result
+TOGETHER = schema.TOGETHER  # the setting of a joint result
 ESCAPES = ("rescued", "stranded", "earlier", "later", "escaped", "baseline_escaped", "p_logrank")
 PRIMARY = "He's scale"  # the control at the scale of what is tested
 
@@ -75,18 +70,8 @@ class Result:
 
 
 def load(path: Path | None = None) -> dict[str, dict]:
-    """The registered claims by id, checked: an unknown key or rule is refused."""
-    path = path or files.CLAIMS
-    claims = yaml.safe_load(path.read_text("utf8"))
-    for name, claim in claims.items():
-        what = f"{path.name}: claim {name!r} has"
-        if unknown := set(claim) - KEYS:
-            raise ValueError(f"{what} unknown keys {sorted(unknown)}; valid: {sorted(KEYS)}")
-        if "sentence" not in claim:
-            raise ValueError(f"{what} no sentence")
-        if "table" in claim and claim.get("rule") not in RULES:
-            raise ValueError(f"{what} rule {claim.get('rule')!r}; valid: {', '.join(RULES)}")
-    return claims
+    """The registered claims by id, checked: what is wrong is refused, with its line."""
+    return schema.claims(path or files.CLAIMS, RULES, (*VERDICTS, OFF))
 
 
 def evaluate(
@@ -109,7 +94,13 @@ def judge(name: str, table: pd.DataFrame | None, claim: dict | None = None) -> l
     if table is None:
         return [Result(*common, reason="no experiment yet")]
     expected = claim.get("expected") or {}
-    results = [Result(*common, **found) for found in RULES[claim["rule"]](table, claim)]
+    try:
+        results = [Result(*common, **found) for found in RULES[claim["rule"]](table, claim)]
+    except KeyError as error:
+        arms = ", ".join(table.arm.unique()) if "arm" in table else "none"
+        raise ValueError(
+            f"{files.CLAIMS.name}: claim {name!r} asks for {error}; its table has the arms {arms}"
+        ) from error
     return [replace(r, expected=expected.get(key(r))) for r in results]
 
 

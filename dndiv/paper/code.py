@@ -25,12 +25,15 @@ REGISTRIES = {
 }
 
 
-def digest(names: Iterable[Name], entries: Collection[str] | None = None) -> str:
+def digest(
+    names: Iterable[Name], entries: Collection[str] | None = None, stop: Collection[Name] = ()
+) -> str:
     """The hash of all code that some names reach.
 
-    entries: of ``REGISTRIES``, those that count; all of them, by default.
+    entries: of ``REGISTRIES``, those that count; all of them, by default. stop: names that are not
+    followed.
     """
-    found = reached(names, entries)
+    found = reached(names, entries, stop)
     text = "\n".join(f"{module}:{name}\n{found[module, name]}" for module, name in sorted(found))
     return hashlib.sha256(text.encode()).hexdigest()
 

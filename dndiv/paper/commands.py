@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from dndiv.paper import files, tables
+from dndiv.paper import files, schema, tables
 from dndiv.paper.design import PRESETS
 from dndiv.paper.files import COEFFICIENTS, RATES, REFERENCE
 from dndiv.paper.names import ARCHIVED, DATA_SETS
@@ -43,6 +43,14 @@ def reproduce(args) -> int:
     from dndiv.paper import reproduce
 
     return reproduce.reproduce(args.preset, args.device, args.jobs)
+
+
+def status(args) -> int:
+    """What of a preset is current, stale, damaged or missing, as `reproduce` judges it; exit status
+    1 where something is to be made."""
+    from dndiv.paper import reproduce
+
+    return reproduce.status(args.preset)
 
 
 def notebook(args) -> int:
@@ -94,13 +102,13 @@ def tune(args) -> int:
     from dndiv.paper import outcomes
 
     chosen = outcomes.choose_coefficients(tables.table("tuning", args.preset, args.device))
-    registered = yaml.safe_load(COEFFICIENTS.read_text("utf8"))
+    registered = schema.coefficients(COEFFICIENTS)
     for technique, schedules in chosen.items():
         for schedule, found in schedules.items():
             registered.setdefault(technique, {}).setdefault(schedule, {}).update(found)
     _register(COEFFICIENTS, registered)
     best = outcomes.choose_rates(tables.table("rates", args.preset, args.device))
-    _register(RATES, (yaml.safe_load(RATES.read_text("utf8")) or {}) | best)
+    _register(RATES, schema.rates(RATES) | best)
     return 0
 
 
@@ -148,6 +156,7 @@ def _parser() -> argparse.ArgumentParser:
     names.add_argument("names", nargs="*", default=[*ARCHIVED], choices=DATA_SETS, metavar="NAME")
     command(run, PRESETS, device=True, jobs=True)
     command(reproduce, PRESETS, device=True, jobs=True)
+    command(status, PRESETS)
     command(notebook, PRESETS, device=True).add_argument("source", type=Path)
     checked = command(check, (*PRESETS, REFERENCE))
     checked.add_argument("--strict", action="store_true", help="fail where a verdict differs")
@@ -164,23 +173,37 @@ def main(words: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # one that is not UTF-8 shows ? for a dagger
         getattr(stream, "reconfigure", lambda **_: None)(errors="replace")
     args = _parser().parse_args(words)
-    if not files.CLAIMS.exists():
-        print(
-            f"dndiv: the commands work in a checkout, and {files.ROOT} is none; get one with "
-            "`git clone`. The library itself needs none: import dndiv",
-            file=sys.stderr,
-        )
-        return 1
     try:
-        return args.function(args)
+        if not files.CLAIMS.exists():
+            raise FileNotFoundError(
+                f"the commands work in a checkout, and {files.ROOT} is none; get one with "
+                "`git clone`. The library itself needs none: import dndiv"
+            )
+        code = args.function(args)
+        sys.stdout.flush()  # or a full disk behind it would be noticed too late to be said
+        return code
     except KeyboardInterrupt:
-        print(
-            "dndiv: interrupted; what is finished is kept, and the same command goes on from there",
-            file=sys.stderr,
-        )
+        _say("interrupted; what is finished is kept, and the same command goes on from there")
         return 130
-    except (ValueError, OSError, RuntimeError, yaml.YAMLError) as error:  # said for the user
+    except Exception as error:
         if os.environ.get("DNDIV_TRACEBACK"):
             raise
-        print(f"dndiv: {error}", file=sys.stderr)
+        _say(said(error))
+        if isinstance(error, OSError) and error.filename is None:  # perhaps of the output itself
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return 1
+
+
+def said(error: Exception) -> str:
+    """An error in at most three lines; one that is not meant for users has its name before it."""
+    lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
+    meant = isinstance(error, ValueError | OSError | RuntimeError | ImportError)
+    name = "" if meant and lines else f"{type(error).__name__}: "
+    if len(lines) > 3:
+        lines = [*lines[:2], f"{lines[2]} … (DNDIV_TRACEBACK=1 shows all)"]
+    hint = "" if meant else "\nDNDIV_TRACEBACK=1 shows where; perhaps a mistake of this program"
+    return name + "\n".join(line[:1000] for line in lines) + hint
+
+
+def _say(text: str) -> None:
+    print(f"dndiv: {text}", file=sys.stderr)

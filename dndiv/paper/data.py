@@ -1,10 +1,11 @@
 """Data sets as in-memory tensors: MNIST and Fashion-MNIST, and those that every machine has.
 
-MNIST and Fashion-MNIST come through torchvision's own classes, archive names and MD5 sums. An
-archive is looked for, in this order, in ``DNDIV_DATA`` (where they are kept; by default ``data/``
+MNIST and Fashion-MNIST have torchvision's archive names, MD5 sums and mirrors. An archive is
+looked for, in this order, in ``DNDIV_DATA`` (where they are kept; by default ``data/``
 of the checkout), then in ``DNDIV_DATA_SOURCE`` (a folder or URL that holds ``MNIST/raw/*.gz`` or
 ``MNIST/*.gz``), and, where no source is set, at torchvision's mirrors. Without a network,
-scikit-learn's embedded digits stand in and say so.
+scikit-learn's embedded digits stand in and say so. A folder that cannot be written, and mirrors
+that answer with something else, are errors: they are not the want of a network.
 
 MNIST-1D (Greydanus & Kobak 2024) is made by its package from a fixed seed: series of 40 points that
 small networks find hard.
@@ -16,8 +17,9 @@ import gzip
 import hashlib
 import http.client
 import os
-import shutil
-import urllib.error
+import struct
+import threading
+import time
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -28,15 +30,17 @@ import torch
 from torch import Tensor
 
 from dndiv.checks import choose
-from dndiv.paper.files import ROOT, atomically
+from dndiv.paper.files import ROOT, atomically, sweep
 from dndiv.paper.names import ARCHIVED, DATA, DATA_SETS, SERIES
 
 TIMEOUT = 20  # seconds that a mirror may stay silent
+RATE = 10_000  # bytes a second that it must give from then on, in the mean
+LIMIT = 64 * 2**20  # bytes of an archive at most; the largest that there is has 26 MB
 
 
 class DataError(RuntimeError):
-    """An archive is corrupt, or is not where the user's setting says; the message says which and
-    what to do."""
+    """An archive is corrupt, cannot be kept, or is not where the user's setting says; the message
+    says which and what to do."""
 
 
 class DataUnavailable(DataError):
@@ -144,78 +148,121 @@ def resolve(names: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
 def fetch(name: str) -> list[Path]:
     """The verified archives of ``name`` in ``folder()``, copied or downloaded if they are not
     there."""
-    dataset = _torchvision_class(name)
     raw = folder() / name / "raw"
-    archives = []
-    for filename, md5 in dataset.resources:
-        archive = raw / filename
-        if archive.exists():
-            _verify(archive, md5, f"delete {archive}, it is then fetched again")
-        else:
-            _obtain(dataset, name, filename, md5, archive)
-        archives.append(archive)
-    return archives
+    try:
+        return [_kept(name, raw / filename, md5) for filename, md5 in _published(name).resources]
+    except OSError as error:
+        raise DataError(
+            f"{name}: archives cannot be kept in {raw} ({error}). Remedy: make room or give leave "
+            "there, or set DNDIV_DATA to a folder with both."
+        ) from error
 
 
-def _torchvision_class(name):
+def _published(name):
+    """torchvision's class: ``resources`` (names and MD5 sums), ``mirrors``, ``classes``."""
     from torchvision import datasets  # slow to import, and not needed for the digits
 
     return getattr(datasets, name)
 
 
-def _obtain(dataset, name, filename, md5, archive):
+def _kept(name: str, archive: Path, md5: str) -> Path:
+    """An archive that is verified, fetched if it is not there. OSError: it cannot be kept."""
+    if archive.exists():
+        if wrong := _differs(archive.read_bytes(), md5):
+            raise DataError(
+                f"{archive} is corrupt or truncated: {wrong}. Remedy: delete it, it is then "
+                "fetched again."
+            )
+        return archive
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(archive.parent, os.W_OK):  # before anything is downloaded in vain
+        raise PermissionError("it is read-only")
+    sweep(archive.parent)
+    content = _obtain(name, archive.name, md5)
+    atomically(archive, lambda part: part.write_bytes(content))
+    return archive
+
+
+def _differs(content: bytes, md5: str) -> str:
+    """What is wrong with the content of an archive; empty if nothing is."""
+    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return "" if found == md5 else f"expected MD5 {md5}, found {found} ({len(content):,} bytes)"
+
+
+def _obtain(name: str, filename: str, md5: str) -> bytes:
+    """The content of an archive, from the first place that has it as published."""
     source = os.environ.get("DNDIV_DATA_SOURCE")
-    below = (f"{name}/raw/{filename}", f"{name}/{filename}")
-    if source and "://" not in source:
-        places = [Path(source).expanduser() / part for part in below]
-    elif source:
+    if source:
+        below = (f"{name}/raw/{filename}", f"{name}/{filename}")
         places = [f"{source.rstrip('/')}/{part}" for part in below]
     else:
-        places = [mirror.rstrip("/") + "/" + filename for mirror in dataset.mirrors]
-    failures = []
+        places = [mirror.rstrip("/") + "/" + filename for mirror in _published(name).mirrors]
+    failures, answered = [], False
     for place in places:
-
-        def save(part):
-            if isinstance(place, Path):
-                shutil.copyfile(place, part)
-            else:
-                with urllib.request.urlopen(place, timeout=TIMEOUT) as reply:
-                    with open(part, "wb") as out:
-                        shutil.copyfileobj(reply, out)
-            _verify(part, md5, f"replace {place} by the published archive", said=place)
-
         try:
-            return atomically(archive, save)  # in place only when verified
-        except (OSError, http.client.HTTPException) as error:  # URLError and time-outs are OSErrors
+            content = _download(place) if "://" in place else Path(place).read_bytes()
+            if not (wrong := _differs(content, md5)):
+                return content
+            answered = True
+            failures.append(f"{place} (corrupt or truncated: {wrong})")
+        except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
             said = getattr(error, "strerror", None) or error
             failures.append(f"{place} ({error.__class__.__name__}: {said})")
-    tried = "; ".join(failures)
+    tried = f"{filename}, of MD5 {md5}: tried {'; '.join(failures)}"
     if source:
         raise DataError(
-            f"{name}: {filename} is not in DNDIV_DATA_SOURCE={source}: tried {tried}. Expected MD5 "
-            f"{md5}. Correct the setting, or unset it to download from the mirrors."
+            f"{name}: DNDIV_DATA_SOURCE={source} does not give {tried}. Remedy: put the published "
+            "archive there, correct the setting, or unset it to download from the mirrors."
         )
-    raise DataUnavailable(f"{name} cannot be downloaded: {filename}, tried {tried}")
-
-
-def _verify(path: Path, md5: str, remedy: str, said=None):
-    found = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-    if found != md5:
+    if answered:
         raise DataError(
-            f"{said or path} is corrupt or truncated: expected MD5 {md5}, found {found} "
-            f"({path.stat().st_size:,} bytes). Remedy: {remedy}."
+            f"{name}: the mirrors answer, and not with {tried}. Remedy: where the network has a "
+            f"log-in page, log in; or take {filename} from elsewhere, and put it into "
+            f"{folder() / name / 'raw'}."
         )
+    raise DataUnavailable(f"{name} cannot be downloaded: {tried}")
+
+
+def _download(url: str) -> bytes:
+    """What a URL gives. OSError where it gives nothing, too much, or next to nothing a second."""
+    replies: list = []
+
+    def ask():
+        try:
+            replies.append(urllib.request.urlopen(url, timeout=TIMEOUT))
+        except Exception as error:
+            replies.append(error)
+
+    # a time-out of urllib's is for each of the bytes of a header; a daemon is not waited for
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(2 * TIMEOUT)
+    [reply] = replies or [TimeoutError(f"no answer within {2 * TIMEOUT} s")]
+    if isinstance(reply, Exception):
+        raise reply
+    content, began = bytearray(), time.monotonic()
+    with reply:
+        while part := reply.read1(2**20):
+            content += part
+            seconds = time.monotonic() - began
+            if len(content) > LIMIT:
+                raise OSError(f"more than {LIMIT:,} bytes")
+            if len(content) < RATE * (seconds - TIMEOUT):
+                raise TimeoutError(f"{len(content):,} bytes in {seconds:.0f} s are too few")
+    return bytes(content)
 
 
 def _archived(name):
-    for archive in fetch(name):
-        # torchvision reads the unpacked files without a check, so they are held against the
-        # verified archive
-        unpacked, content = archive.with_suffix(""), gzip.decompress(archive.read_bytes())
-        if not unpacked.exists() or unpacked.read_bytes() != content:
-            atomically(unpacked, lambda part: part.write_bytes(content))
-    train, test = (_torchvision_class(name)(folder(), train=flag) for flag in (True, False))
-    return (train.data, train.targets), (test.data, test.targets), train.classes
+    train_x, train_y, test_x, test_y = (_array(archive) for archive in fetch(name))
+    return (train_x, train_y), (test_x, test_y), _published(name).classes
+
+
+def _array(archive: Path) -> Tensor:
+    """The bytes of an archive in the IDX format: uint8, in the shape that its header says."""
+    content = bytearray(gzip.decompress(archive.read_bytes()))
+    start = 4 + 4 * content[3]  # the fourth byte is the number of dimensions
+    shape = struct.unpack(f">{content[3]}I", content[4:start])
+    return torch.frombuffer(content, dtype=torch.uint8, offset=start).view(shape)
 
 
 def _digits():

@@ -1,6 +1,8 @@
 """Where things are kept, and how a file is put there."""
 
+import json
 import os
+import platform
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,12 +25,66 @@ def results(preset: str) -> Path:
     return ROOT / "results" / REFERENCE if preset == REFERENCE else RESULTS / preset
 
 
+def place(file: Path) -> Path:
+    """``file``, ready to be written: its folder is there, and in a results folder, which may be a
+    stranger's, no symbolic link is followed out of it. A link or pipe in its own place goes.
+
+    Raises ValueError where the folder of the file is elsewhere, by a link.
+    """
+    folder = file.parent
+    for root in (RESULTS, ROOT / "results"):
+        if file.is_relative_to(root) and not folder.resolve().is_relative_to(root.resolve()):
+            link = next(p for p in (folder, *folder.parents) if p.is_symlink())
+            raise ValueError(
+                f"{link} is a symbolic link out of {root}, to {link.resolve()}: nothing is written "
+                "there. Delete the link; to keep results elsewhere, set DNDIV_RESULTS"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+    if file.is_symlink() or file.is_fifo():
+        file.unlink()
+    return file
+
+
+def content(file: Path) -> bytes:
+    """What is in a file. OSError where it is none, as a pipe would be waited for without end."""
+    if not file.is_file():
+        raise FileNotFoundError(f"there is no file {file}")
+    return file.read_bytes()
+
+
+def known(file: Path) -> dict:
+    """What a JSON file of ours holds; nothing where it is missing or damaged."""
+    try:
+        found = json.loads(content(file))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def atomically(file: Path, save: Callable[[Path], object]) -> None:
     """``save(part)``, then move the part into place: whoever looks sees the whole file or none."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    part = place(file.with_name(f"{file.name}.{platform.node()}.{os.getpid()}.part"))
     try:
         save(part)
         os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the parts that killed writers of this machine have left in a folder, or below it."""
+    for part in folder.rglob(f"*.{platform.node()}.*.part"):
+        pid = part.name.split(".")[-2]
+        if pid.isdigit() and not _lives(int(pid)):
+            part.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process runs that may be writing; this one is not, when it sweeps."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return pid != os.getpid()

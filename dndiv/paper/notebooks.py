@@ -10,7 +10,11 @@ from dndiv.paper import files, provenance
 
 FOLDER = files.ROOT / "notebooks"
 KERNEL = "python3"  # the one that ipykernel puts into every environment
-QUIET = "--IPKernelApp.log_level=ERROR"  # no warning for every kernel that it listens on loopback
+KERNEL_ARGUMENTS = [
+    "--IPKernelApp.log_level=ERROR",  # no warning for every kernel that it listens on loopback
+    # in a notebook, exit() would do nothing: here it ends the run, as it says
+    "--IPKernelApp.exec_lines=import sys; exit = quit = sys.exit",
+]
 COMPARED = "NBVAL_CHECK_OUTPUT"  # marks cells whose outputs are stored in the source
 
 
@@ -26,9 +30,11 @@ def executed(source: Path, preset: str) -> Path:
 def execute(source: Path, preset: str, device: str) -> int:
     """Execute a notebook by papermill; a failed copy is kept in …/failed. Returns 0 or 1."""
     import papermill
+    from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
     started = time.perf_counter()
+    os.environ.pop("PYTHONWARNINGS", None)  # a kernel would stop at warnings of Jupyter's own
     parameters = {"PRESET": preset, "DEVICE": device}
     known = papermill.inspect_notebook(str(source))
     if unknown := set(parameters) - set(known):  # papermill itself would only warn
@@ -37,31 +43,42 @@ def execute(source: Path, preset: str, device: str) -> int:
             f"{', '.join(known) or 'none'}. Declare it in the cell tagged 'parameters'."
         )
         return 1
-    target = executed(source, preset)
-    failed = target.parent.with_name("failed") / source.name
-    failed.parent.mkdir(parents=True, exist_ok=True)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    target = files.place(executed(source, preset))
+    failed = files.place(target.parent.with_name("failed") / source.name)
+    failed.unlink(missing_ok=True)  # papermill would write into what it is linked to
+    stopped = ""
     try:
         papermill.execute_notebook(
             *(str(source), str(failed), parameters),
             kernel_name=KERNEL,
             cwd=str(source.parent),
             progress_bar=False,
-            extra_arguments=[QUIET],
+            extra_arguments=KERNEL_ARGUMENTS,
         )
     except PapermillExecutionError as error:
-        _say(
-            f"{source.name}: cell {error.cell_index} failed: {error.ename}: {error.evalue}\n"
-            f"The copy with its traceback is {failed}."
-        )
-        return 1
+        stopped = f"cell {error.cell_index} failed: {error.ename}: {error.evalue}"
+    except DeadKernelError:
+        cells = enumerate(json.loads(failed.read_text("utf8"))["cells"])
+        last = max(k for k, cell in cells if _run_of(cell).get("start_time"))
+        stopped = f"cell {last} failed: the kernel was killed, perhaps for want of memory"
     book = json.loads(failed.read_text("utf8"))
+    ended = [k for k, c in enumerate(book["cells"]) if _run_of(c).get("status") != "completed"]
+    if not stopped and ended:  # papermill takes exit() for a success
+        stopped = f"cell {ended[0]} ended the notebook by exit()"
+    if stopped:
+        _say(f"{source.name}: {stopped}\nThe copy with its traceback is {failed}.")
+        return 1
     book["metadata"].pop("papermill", None)  # it holds paths of this machine
     failed.write_text(json.dumps(book, indent=1, ensure_ascii=False) + "\n", "utf8")
     os.replace(failed, target)
     seconds = time.perf_counter() - started
     provenance.record(files.results(preset), {}, step=source.stem, seconds=seconds)
     return 0
+
+
+def _run_of(cell: dict) -> dict:
+    """What papermill says of the run of a cell: its status, and when it was started."""
+    return cell["metadata"].get("papermill", {})
 
 
 def refresh(source: Path) -> None:
@@ -71,7 +88,7 @@ def refresh(source: Path) -> None:
 
     book = nbformat.read(source, as_version=4)
     place = {"metadata": {"path": str(source.parent)}}
-    options = {"kernel_name": KERNEL, "extra_arguments": [QUIET], "resources": place}
+    options = {"kernel_name": KERNEL, "extra_arguments": KERNEL_ARGUMENTS, "resources": place}
     NotebookClient(book, **options).execute()
     for cell in book.cells:
         cell.metadata.pop("execution", None)

@@ -9,7 +9,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from dndiv.paper.files import ROOT, atomically
+from dndiv.paper.files import ROOT, atomically, known, place
 
 PACKAGES = (
     "torch",
@@ -53,14 +53,18 @@ def machine() -> dict[str, str | int]:
 
 def commit() -> str:
     """The checkout's commit, with "+changes" where files differ from it; "unknown" outside a
-    checkout."""
+    checkout, also where the files lie inside a repository of something else."""
+    of_ours = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
 
     def git(*words):
         return subprocess.run(
-            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
-        ).stdout
+            ["git", "-C", str(ROOT), *words],
+            env=of_ours, capture_output=True, text=True, check=True,
+        ).stdout  # fmt: skip
 
     try:
+        if not Path(git("rev-parse", "--show-toplevel").strip()).samefile(ROOT):
+            return "unknown"
         changed = git("status", "--porcelain", "--untracked-files=no").strip()
         return git("rev-parse", "HEAD").strip() + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
@@ -74,11 +78,11 @@ def record(folder: Path, facts: dict, step: str | None, seconds: float, add: boo
     add: seconds add up with those of before, for a step that goes on where it was interrupted.
     """
     file = folder / "provenance.json"
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".provenance.lock", "w") as lock:  # notebooks are executed side by side
+    # notebooks are executed side by side
+    with open(place(folder / ".provenance.lock"), "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        known = json.loads(file.read_text("utf8")) if file.exists() else {}
-        steps = known.get("steps", {})
+        before_it = known(file)
+        steps = before_it.get("steps", {})
         if step is not None:
             before = steps.get(step, {}).get("seconds", 0) if add else 0
             peak = max(
@@ -89,6 +93,6 @@ def record(folder: Path, facts: dict, step: str | None, seconds: float, add: boo
         atomically(
             file,
             lambda part: part.write_text(
-                json.dumps(known | facts | {"steps": steps}, indent=1) + "\n", "utf8"
+                json.dumps(before_it | facts | {"steps": steps}, indent=1) + "\n", "utf8"
             ),
         )

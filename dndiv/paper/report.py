@@ -8,10 +8,9 @@ from pathlib import Path
 from statistics import mean, median
 
 import pandas as pd
-import yaml
 
 from dndiv.checks import choose
-from dndiv.paper import claims, files, tables
+from dndiv.paper import claims, files, schema, tables
 from dndiv.paper.claims import NOT_TESTED, OFF, TOGETHER, Result
 from dndiv.paper.files import REFERENCE
 
@@ -268,7 +267,7 @@ def per_claim(results: list[Result]) -> str:
 
 def assumptions() -> str:
     """The assumptions as a Markdown table."""
-    entries = yaml.safe_load(files.ASSUMPTIONS.read_text("utf8"))
+    entries = schema.assumptions(files.ASSUMPTIONS)
     columns = ("choice", "here", "why", "otherwise")
     lines = [tuple(entry[c] for c in columns) for entry in entries]
     return _markdown([("choice", "here", "why", "if made otherwise"), *lines])

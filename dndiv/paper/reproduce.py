@@ -11,7 +11,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,16 +26,18 @@ MADE = ("dndiv.paper.tables", "table")
 FILES = {"CLAIMS": files.CLAIMS, "ASSUMPTIONS": files.ASSUMPTIONS}
 TWO = 2  # notebooks at a time, one thread each
 
+Entry = tuple[str, Path, str]  # a name, a file, and the digest of all that it is made from
+
 
 def reproduce(preset: str, device: str, jobs: int | None) -> int:
     """Tables, executed notebooks and verdicts of a preset into results/<preset>. Returns 0 or 1."""
     state = State(preset)
     made = make_tables(state, device, jobs)
-    sheets = {name: state.known(f"tables/{name}") for name in table_names()}
+    sheets = state.sheets()
     books = [s for s in notebooks.sources() if not state.holds(*_notebook(s, preset, sheets))]
     if not all(_execute(books, state, sheets, device)):
         return 1
-    verdicts = ("claims.json", files.results(preset) / "claims.json", _verdicts(sheets))
+    verdicts = _verdicts(preset, sheets)
     judge = not state.holds(*verdicts)
     if judge:
         words = ["check", "--preset", preset]
@@ -49,21 +52,54 @@ def reproduce(preset: str, device: str, jobs: int | None) -> int:
     return 0
 
 
+def status(preset: str) -> int:
+    """Print what of a preset is current, stale, damaged or missing, as ``reproduce`` judges it.
+
+    Nothing is done, but that data are fetched. Returns 1 where something is to be made.
+    """
+    from dndiv.paper import cache, data
+
+    state = State(preset)
+    names, notice = data.resolve(PRESETS[preset].data)
+    found = {e[0]: state.judge(*e) for e in (table_entry(n, preset, names) for n in table_names())}
+    tables_wait = any(s != "current" for s in found.values())
+    sheets = state.sheets()
+    for entry in (*(_notebook(s, preset, sheets) for s in notebooks.sources()),
+                  _verdicts(preset, sheets)):  # fmt: skip
+        judged = state.judge(*entry)
+        waits = judged == "current" and tables_wait
+        found[entry[0]] = "current, if the tables come out the same" if waits else judged
+    print(f"{state.folder}, on {', '.join(data.DATA[n] for n in names)}")
+    for name, judged in found.items():
+        print(f"  {name:32} {judged}")
+    todo = {u for name in EXPERIMENTS for u in units(name, preset, names)}
+    count = Counter(map(cache.state, todo))
+    print(f"  {'units':32} " + ", ".join(f"{n} {judged}" for judged, n in sorted(count.items())))
+    if notice:
+        _say(notice)
+    return 0 if set(found.values()) == {"current"} else 1
+
+
+def table_entry(name: str, preset: str, names: Sequence[str]) -> Entry:
+    """The entry of a table, on the data sets ``names``."""
+    from dndiv.paper import cache, run
+
+    keys = [cache.key(unit) for unit in units(run.source(name)[0], preset, names)]
+    parts = code.digest([("dndiv.paper.design", "PARTS")])
+    return f"tables/{name}", tables.path(name, preset), _digest(keys, parts)
+
+
 def make_tables(state: "State", device: str, jobs: int | None) -> bool:
     """Compute what is missing, and write the tables that it is in; whether there was anything."""
-    from dndiv.paper import cache, data, run
+    from dndiv.paper import data, run
 
     started, preset = time.perf_counter(), state.preset
     device = run.choose_device(device)
     names, notice = data.resolve(PRESETS[preset].data)
-    parts = code.digest([("dndiv.paper.design", "PARTS")])
-    keys = {name: [cache.key(u) for u in units(name, preset, names)] for name in EXPERIMENTS}
-    stale = {}
-    for name in table_names():
-        experiment, _ = run.source(name)
-        entry = (f"tables/{name}", tables.path(name, preset), _digest(keys[experiment], parts))
-        if not state.holds(*entry):
-            stale[name] = entry
+    for folder in (state.folder, files.RESULTS / "cache"):
+        files.sweep(folder)
+    entries = {name: table_entry(name, preset, names) for name in table_names()}
+    stale = {name: entry for name, entry in entries.items() if not state.holds(*entry)}
     todo = run.all_missing(preset, names) if stale else []
     if not stale:
         return False
@@ -107,8 +143,7 @@ def _execute(books: Iterable[Path], state: "State", sheets: dict, device: str) -
         return list(side_by_side.map(one, books))
 
 
-def _notebook(source: Path, preset: str, sheets: dict) -> tuple[str, Path, str]:
-    """The entry of a notebook: its name, the executed file, and the digest of what it is from."""
+def _notebook(source: Path, preset: str, sheets: dict) -> Entry:
     cells = json.loads(source.read_text("utf8"))["cells"]
     texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
     names = code.mentioned(code.stripped("\n".join(texts)))
@@ -116,9 +151,9 @@ def _notebook(source: Path, preset: str, sheets: dict) -> tuple[str, Path, str]:
     return f"notebooks/{source.stem}", notebooks.executed(source, preset), made_from
 
 
-def _verdicts(sheets: dict) -> str:
+def _verdicts(preset: str, sheets: dict) -> Entry:
     names = [("dndiv.paper.claims", "evaluate"), ("dndiv.paper.report", "write")]
-    return _digest(sheets, *_sources(names))
+    return "claims.json", files.results(preset) / "claims.json", _digest(sheets, *_sources(names))
 
 
 def _sources(names: Iterable[Name]) -> list[str]:
@@ -143,10 +178,11 @@ class State:
     def __init__(self, preset: str):
         self.preset, self.folder = preset, files.results(preset)
         self.file = self.folder / "state.json"
-        try:
-            self.entries = json.loads(self.file.read_text("utf8"))
-        except (OSError, ValueError):
-            self.entries = {}
+        self.entries = {k: v for k, v in files.known(self.file).items() if isinstance(v, dict)}
+
+    def sheets(self) -> dict[str, str | None]:
+        """The digests of all tables' contents when they were made."""
+        return {name: self.known(f"tables/{name}") for name in table_names()}
 
     def known(self, name: str) -> str | None:
         """The digest of a thing's content when it was made."""
@@ -154,9 +190,19 @@ class State:
 
     def holds(self, name: str, file: Path, made_from: str) -> bool:
         """Whether a file is there as it was made, and would be made from the same now."""
-        if not file.exists() or self.entries.get(name, {}).get("made_from") != made_from:
-            return False
-        return self.known(name) == hashlib.sha256(file.read_bytes()).hexdigest()
+        return self.judge(name, file, made_from) == "current"
+
+    def judge(self, name: str, file: Path, made_from: str) -> str:
+        """Of a file: "current", "missing", "stale", made from something else; or "damaged"."""
+        if not file.exists():
+            return "missing"
+        if self.entries.get(name, {}).get("made_from") != made_from:
+            return "stale"
+        try:
+            whole = self.known(name) == hashlib.sha256(files.content(file)).hexdigest()
+        except OSError:
+            whole = False
+        return "current" if whole else "damaged"
 
     def note(self, name: str, file: Path, made_from: str) -> None:
         """Remember that a file has just been made."""

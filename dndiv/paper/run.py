@@ -6,7 +6,6 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 
 import joblib
 import pandas as pd
@@ -14,7 +13,7 @@ import torch
 from tqdm import tqdm
 
 from dndiv.checks import choose
-from dndiv.paper import cache, compute, data, design, provenance, tables
+from dndiv.paper import cache, cluster, compute, data, design, provenance, tables
 from dndiv.paper.design import Unit
 from dndiv.paper.names import COLUMNS
 
@@ -24,11 +23,16 @@ os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 
 def table(name: str, preset: str, device: str = "auto", jobs: int | None = None) -> pd.DataFrame:
-    """A table of a preset, computed where its units are not on disk yet; see ``tables.table``."""
+    """A table of a preset: read where a run has left it and it is current, otherwise computed where
+    its units are not on disk yet; see ``tables.table``."""
+    from dndiv.paper import reproduce  # which computes by what is here
+
     device, jobs = choose_device(device), _jobs(jobs)
     sets, notice = data.resolve(design.PRESETS[preset].data)
     if notice:
-        warnings.warn(notice, stacklevel=2)
+        _say(notice)  # no warning: whether a program stops at those is another's choice
+    if reproduce.State(preset).holds(*reproduce.table_entry(name, preset, sets)):
+        return tables.read(name, preset)
     experiment, _ = source(name)
     if todo := missing(experiment, preset, sets):
         _compute(experiment, todo, device, jobs)
@@ -88,13 +92,13 @@ def cost(experiment: str, preset: str, names: Sequence[str]) -> dict:
 
 
 def _compute(label: str, todo: Sequence[Unit], device: str, jobs: int) -> None:
-    started = time.perf_counter()
-    with _workers(device, min(jobs, len(todo))) as (parallel, where):
-        _say(f"{label}: computing {len(todo)} units on {where}")
-        results = parallel(joblib.delayed(_run)(unit, device) for unit in todo)
-        bar = tqdm(results, total=len(todo), desc=label, unit="unit", disable=None)
-        for unit, frame, facts in bar:
-            cache.keep(unit, frame, facts)
+    started, address = time.perf_counter(), os.environ.get("DNDIV_CLUSTER", "")
+    where = cluster.results(address, todo, device) if address else _here(todo, device, jobs)
+    place = next(where)  # first of all it is said where they are computed
+    _say(f"{label}: computing {len(todo)} units on {place}")
+    bar = tqdm(where, total=len(todo), desc=label, unit="unit", disable=None)
+    for unit, frame, facts in bar:
+        cache.keep(unit, frame, facts)
     _say(f"{label}: done in {time.perf_counter() - started:.0f} s")
 
 
@@ -102,38 +106,14 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-@contextmanager
-def _workers(device: str, jobs: int):
-    """(joblib's Parallel, where it runs): processes here, or the Dask cluster of DNDIV_CLUSTER."""
+def _here(todo: Sequence[Unit], device: str, jobs: int):
+    """Where units are computed on this machine, then their results in any order."""
     # joblib replaces a worker whose memory has grown, as it does when it loads the next data set
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
-    address = os.environ.get("DNDIV_CLUSTER", "")
-    if not address:
-        jobs = 1 if device == "cuda" else jobs  # one process keeps a GPU busy
-        parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
-        yield parallel, f"{device}, {jobs} at a time"
-        return
-    with _client(address) as client, joblib.parallel_config(backend="dask"):
-        # it takes the current client, and does again what a lost worker had
-        workers = len(client.scheduler_info()["workers"])
-        parallel = joblib.Parallel(return_as="generator_unordered")
-        yield parallel, f"{device}, {workers} workers of {address}"
-
-
-def _client(address: str):
-    try:
-        from distributed import Client
-    except ImportError as error:
-        raise RuntimeError(
-            f"DNDIV_CLUSTER={address} needs Dask: pip install distributed"
-        ) from error
-    try:
-        return Client(address, timeout=10)
-    except (OSError, ValueError) as error:
-        raise RuntimeError(
-            f"there is no Dask scheduler at DNDIV_CLUSTER={address} ({error}); start one with "
-            "`dask scheduler`, and workers with `dask worker` where this package is installed"
-        ) from error
+    jobs = 1 if device == "cuda" else min(jobs, len(todo))  # one process keeps a GPU busy
+    yield f"{device}, {jobs} at a time"
+    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
+    yield from parallel(joblib.delayed(_run)(unit, device) for unit in todo)
 
 
 def _run(unit: Unit, device: str) -> tuple[Unit, pd.DataFrame, dict]:

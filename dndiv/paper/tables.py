@@ -42,7 +42,7 @@ def read(name: str, preset: str) -> pd.DataFrame:
     FileNotFoundError says how to make it.
     """
     file = path(name, preset)
-    if not file.exists():
+    if not file.is_file():
         which = "" if preset == REFERENCE else f" PRESET={preset}"
         raise FileNotFoundError(f"there is no table {file}; make it with `make reproduce{which}`")
     try:

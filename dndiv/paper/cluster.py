@@ -1,0 +1,132 @@
+"""Units on the workers of a Dask cluster, at ``DNDIV_CLUSTER=tcp://…`` or ``tls://…``.
+
+A worker computes a unit only if it is the same unit there: its key is made of the worker's own code
+and data, and must be the one of here, as must Python and the packages. Otherwise the worker is
+named, and nothing of it is kept.
+
+Whoever reaches a scheduler at ``tcp://`` may run code on its workers and here: there is no
+authentication. With ``tls://`` there is, by the certificates that Dask's own settings name
+(``DASK_DISTRIBUTED__COMM__TLS__CA_FILE``, ``…__CLIENT__CERT`` and ``…__CLIENT__KEY``).
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+
+from dndiv.paper import cache, provenance
+from dndiv.paper.design import Unit
+
+OPEN = "a scheduler at tcp:// has no authentication: a trusted network alone, or tls://"
+
+
+class ClusterError(RuntimeError):
+    """There is no scheduler, no worker, or one that would compute something else."""
+
+
+def results(address: str, todo: Sequence[Unit], device: str) -> Iterator:
+    """Where the units are computed, then their results in any order, as ``run._run`` gives them.
+
+    A unit of a lost worker is computed by another. Where there is no worker for a minute, or for
+    ``DNDIV_CLUSTER_WAIT`` seconds, it is an error.
+    """
+    patience = _patience()
+    client = _client(address, patience)
+    from distributed import wait
+
+    with client:
+        seen = time.monotonic()  # when there was a worker
+        while not (workers := len(client.nthreads())):
+            _give_up(address, seen, patience)
+            time.sleep(min(1, patience / 10))
+        yield f"{device}, {workers} workers of {address}"
+        wanted = [(unit, device, terms(unit)) for unit in todo]
+        pending = set(client.map(compute, *zip(*wanted), pure=False))
+        before, seen = workers, time.monotonic()
+        while pending:
+            try:
+                done = wait(pending, timeout=min(1, patience / 10), return_when="FIRST_COMPLETED")
+                done = done.done
+            except TimeoutError:
+                done = set()
+            workers = len(client.nthreads())
+            if workers != before:
+                _say(f"{workers} workers of {address}")
+                before = workers
+            if workers:
+                seen = time.monotonic()
+            elif not done:
+                _give_up(address, seen, patience)
+            for future in done:
+                yield future.result()
+            pending -= done
+
+
+def terms(unit: Unit) -> dict:
+    """What must be the same where a unit is computed: its parts, and the versions."""
+    said = {"unit": "specification", "doses": "coefficients"}
+    parts = {said.get(part, part): value for part, value in cache.parts(unit).items()}
+    return parts | provenance.versions()
+
+
+def compute(unit: Unit, device: str, wanted: dict) -> tuple:
+    """A unit on a worker. ClusterError names the worker where another unit would be computed."""
+    from distributed import get_worker
+
+    from dndiv.paper import run
+
+    worker = get_worker().address
+    try:
+        here = terms(unit)
+    except (OSError, RuntimeError, ValueError) as error:  # as without archives there
+        raise ClusterError(f"the worker {worker} cannot compute: {error}") from None
+    if others := [_other(n, here, wanted) for n in wanted | here if wanted.get(n) != here.get(n)]:
+        raise ClusterError(
+            f"the worker {worker} is refused, it has {', '.join(others)}: give it this checkout, "
+            "this environment and these archives, start it again, and run the same command again"
+        )
+    return run._run(unit, device)
+
+
+def _other(name: str, here: dict, wanted: dict) -> str:
+    if name in ("code", "data", "coefficients", "specification"):
+        return f"other {name}"
+    return f"{name} {here.get(name)} in place of {wanted.get(name)}"
+
+
+def _client(address: str, patience: float):
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ClusterError(
+            f"DNDIV_CLUSTER={address} needs Dask: pip install distributed"
+        ) from error
+    try:
+        return Client(address, timeout=min(10, patience))
+    except (OSError, ValueError, TypeError) as error:
+        raise ClusterError(
+            f"there is no Dask scheduler at DNDIV_CLUSTER={address} ({error}); start one with "
+            f"`dask scheduler`, and workers with `dask worker` where this package is installed "
+            f"({OPEN})"
+        ) from error
+
+
+def _patience() -> float:
+    """Seconds to wait for a worker."""
+    text = os.environ.get("DNDIV_CLUSTER_WAIT", "60")
+    if not text.isdigit() or not int(text):
+        raise ValueError(f"DNDIV_CLUSTER_WAIT must be whole seconds from 1, not {text!r}")
+    return int(text)
+
+
+def _give_up(address: str, seen: float, patience: float) -> None:
+    if time.monotonic() - seen > patience:
+        raise ClusterError(
+            f"the scheduler at DNDIV_CLUSTER={address} has had no worker for {patience:.0f} s; "
+            f"start some with `dask worker {address}` where this package is installed, and run "
+            "the same command again: what is finished is kept"
+        )
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
