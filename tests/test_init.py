@@ -54,6 +54,46 @@ def test_more_rows_than_inputs_attain_the_welch_bound(n, d):
     assert (cosines(w) ** 2).sum() == pytest.approx(n * n / d, abs=1e-9)
 
 
+@pytest.mark.parametrize(
+    "n, d", [(65, 65), (200, 200), (90, 300), (300, 90), (201, 200), (280, 270), (700, 40)]
+)
+@pytest.mark.parametrize("dtype, close", [(torch.float32, 1e-5), (F64, 1e-9)])
+def test_large_layers_are_decorrelated_alike(n, d, dtype, close):
+    start = draw(n, d, dtype=dtype)
+    w = dndiv.decorrelated_(start.clone(), 1.0).double().numpy()
+    if n <= d:
+        unit = start.double() / start.double().norm(dim=1, keepdim=True)
+        np.testing.assert_allclose(w, scipy.linalg.polar(unit.numpy())[0], atol=close)
+    np.testing.assert_allclose(np.linalg.norm(w, axis=1), 1, atol=close)
+    gram = w @ w.T if n <= d else d / n * w.T @ w
+    np.testing.assert_allclose(gram, np.eye(len(gram)), atol=close)
+
+
+@pytest.mark.parametrize("n, d", [(7, 4), (65, 64), (300, 150)])
+def test_a_tight_frame_is_a_linear_image_of_the_rows_turned_towards_the_draw(n, d):
+    start = nn.functional.normalize(draw(n, d), dim=1)
+    w = dndiv.decorrelated_(start.clone(), 1.0)
+    scatter = torch.eye(d, dtype=F64)  # of Tyler, by his own iteration
+    for _ in range(3000):
+        scale = (start @ torch.linalg.inv(scatter) * start).sum(1, keepdim=True)
+        scatter = d / n * start.T @ (start / scale)
+    inverse = torch.linalg.inv(scatter)
+    cosine = start @ inverse @ start.T / scale.sqrt() / scale.sqrt().T
+    np.testing.assert_allclose(cosines(w), cosine.numpy(), atol=1e-6)
+    across = (w.T @ start).numpy()
+    np.testing.assert_allclose(across, across.T, atol=1e-8)  # symmetric: no turn is nearer
+    assert np.linalg.eigvalsh(across).min() > 0
+
+
+@pytest.mark.parametrize("n, d", [(70, 70), (100, 70), (300, 70)])
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+def test_large_dependent_layers_are_refused(n, d, dtype):
+    bad = draw(n, d, dtype=dtype)
+    bad[:, 1] = bad[:, 0]
+    with pytest.raises(ValueError, match="linearly dependent"):
+        dndiv.decorrelated_(bad)
+
+
 @pytest.mark.parametrize("n, d", [(2, 2), (4, 4), (5, 4), (8, 30), (16, 784)])
 def test_simplex_is_regular_and_nearest_to_the_draw(n, d):
     start = nn.functional.normalize(draw(n, d), dim=1)
