@@ -14,14 +14,23 @@ Friedjungová, ICANN 2021), which imports this library and is imported by nothin
 
 from importlib import import_module
 
-_HOME = {"Reinforcement": "reinforcement"} | dict.fromkeys(
+_HOME = {"Reinforcement": "reinforcement", "diagnose": "diagnosis"} | dict.fromkeys(
     (
-        *("alive_", "decorrelate_", "decorrelated_", "default_", "equalized_", "gram_", "lsuv_"),
+        *(
+            "alive_",
+            "balanced_",
+            "decorrelate_",
+            "decorrelated_",
+            "default_",
+            "equalized_",
+            "gram_",
+            "lsuv_",
+        ),
         *("simplex_", "standardized_"),
     ),
     "init",
 )
-_MODULES = ("diversity", "init", "population", "techniques")
+_MODULES = ("diagnosis", "diversity", "init", "population", "techniques")
 __all__ = sorted((*_HOME, *_MODULES))
 __version__ = "0.1.0"
 
