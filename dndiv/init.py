@@ -504,11 +504,6 @@ def _statistics(call, out):
         raise ValueError(f"layer {call.name!r} got a single input; pass a batch of them")
     others = [k for k in range(out.dim()) if k != units]
     std, mean = torch.std_mean(out.double(), dim=others, correction=0)
-    if not (std + mean).isfinite().all():
-        raise ValueError(
-            f"the outputs of layer {call.name!r} are not finite on these inputs; "
-            "scale the inputs, or draw the module anew"
-        )
     return std, mean
 
 
@@ -598,7 +593,7 @@ def _draws(module) -> Iterator[tuple[str, list[Tensor]]]:
             parts = 1  # queries, keys and values; gates of the hidden size, or a projection
             if key == "in_proj_weight":
                 parts = 3
-            elif hasattr(layer, "hidden_size") and "_hr" not in key:
+            elif isinstance(layer, (nn.RNNBase, nn.RNNCellBase)) and "_hr" not in key:
                 parts = len(weight) // layer.hidden_size
             yield f"{name}.{key}" if name else key, list(weight.chunk(parts))
     if not found:
@@ -652,6 +647,11 @@ def _layer_by_layer(module, inputs, adjust) -> nn.Module:
 
     def change(layer, args, kwargs, out):
         if layer in calls:
+            if not out.isfinite().all():
+                raise ValueError(
+                    f"the outputs of layer {names[layer]!r} are not finite on these inputs; "
+                    "scale the inputs, or draw the module anew"
+                )
             adjust(calls.pop(layer), out)
             return layer.forward(*args, **kwargs)
 

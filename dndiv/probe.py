@@ -111,7 +111,7 @@ def training(module: nn.Module) -> Iterator[None]:
 @contextmanager
 def unchanged_on_error(module: nn.Module) -> Iterator[None]:
     """Parameters are as they were if an error leaves the block."""
-    lazy = nn.parameter.UninitializedTensorMixin
+    lazy = nn.UninitializedParameter
     before = [(p, p.detach().clone()) for p in module.parameters() if not isinstance(p, lazy)]
     try:
         yield
