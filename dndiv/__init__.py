@@ -6,6 +6,7 @@ The initialization::
     dndiv.decorrelate_(model)                 # decorrelate the present weights of every layer
     dndiv.decorrelate_(model, inputs=batch)   # and go on to the data-aware start
 
+How diverse the units of a model are, and what that would change: ``dndiv.diagnose(model, batch)``.
 Techniques that reinforce diversity while it trains, in your own loop: ``dndiv.Reinforcement``.
 Beside it stand ``dndiv.diversity`` (measures) and ``dndiv.population`` (many networks at once).
 ``dndiv.paper`` is the artifact of "Dynamic Neural Diversification" (Kovalenko, Kordík,
@@ -45,4 +46,4 @@ def __getattr__(name: str):
 
 
 def __dir__():
-    return [*globals(), *__all__]
+    return sorted({*globals(), *__all__})

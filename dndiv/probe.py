@@ -123,7 +123,8 @@ def unchanged_on_error(module: nn.Module) -> Iterator[None]:
 
 
 class Following(TorchFunctionMode):
-    """Which rectifier or normalization is applied to a tensor: ``name(tensor)``, or "".
+    """Which rectifier or normalization reads a tensor: ``name(tensor)``, or "", and
+    ``result(tensor)``, what is left of it after all of these.
 
     Watched tensors are kept alive, so that no other one gets their id.
     """
@@ -131,18 +132,29 @@ class Following(TorchFunctionMode):
     def __init__(self):
         super().__init__()
         self._watched: dict[int, Tensor] = {}
-        self._names: dict[int, str] = {}
+        self._read: dict[int, tuple[str, Tensor]] = {}
 
     def watch(self, tensor: Tensor) -> None:
         self._watched[id(tensor)] = tensor
 
     def name(self, tensor: Tensor) -> str:
-        return self._names.get(id(tensor), "")
+        return self._read.get(id(tensor), ("", tensor))[0]
+
+    def result(self, tensor: Tensor) -> Tensor:
+        after = self._read.get(id(tensor), ("", tensor))[1]
+        return tensor if after is tensor else self.result(after)
+
+    def rectified(self, tensor: Tensor) -> bool:
+        """Whether a rectifier reads it, or what a normalization makes of it."""
+        name, after = self._read.get(id(tensor), ("", tensor))
+        return name in RECTIFIERS or (after is not tensor and self.rectified(after))
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = getattr(func, "__name__", "")
+        out = func(*args, **(kwargs or {}))
         if name in RECTIFIERS | NORMALIZATIONS:
             for tensor in (*args[:1], *(kwargs or {}).values()):
                 if id(tensor) in self._watched:
-                    self._names.setdefault(id(tensor), name)
-        return func(*args, **(kwargs or {}))
+                    self._read.setdefault(id(tensor), (name, out))
+                    self.watch(out)
+        return out
