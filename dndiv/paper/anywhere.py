@@ -1,7 +1,8 @@
 """Five common networks on small images, and what a start does to their first steps."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,13 +10,12 @@ from torch.nn import functional as F
 import dndiv
 from dndiv import streams
 from dndiv.checks import choose
-from dndiv.paper import data
+from dndiv.paper import data, effects
 
 BATCH = 32
 RATES = {"sgd": (torch.optim.SGD, 0.01), "adam": (torch.optim.Adam, 0.001)}
 HOW = {
     "as it is": lambda net, images: net,
-    "weights": lambda net, images: dndiv.decorrelate_(net),
     "balanced": lambda net, images: dndiv.decorrelate_(net, inputs=images),
 }
 
@@ -52,11 +52,11 @@ def convolutional(norm: type[nn.Module] = nn.Identity) -> nn.Module:
 
 
 def resnet() -> nn.Module:
-    """ResNet-18 with the first layer that is usual for small images."""
+    """ResNet-18 without its first pooling, which would leave nothing of small images."""
     from torchvision.models import resnet18  # seconds to load
 
     net = resnet18(num_classes=10)
-    net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, padding=1, bias=False), nn.Identity()
+    net.maxpool = nn.Identity()
     return net
 
 
@@ -69,12 +69,17 @@ NETWORKS = {
 }
 
 
+def _images(flat: Tensor, shape: tuple[int, int]) -> Tensor:
+    """Flat grey images as [images, 3, height, width]."""
+    return flat.view(-1, 1, *shape).expand(-1, 3, -1, -1)
+
+
 def _steps(name: str, how: str, seed: int, optimizer: str) -> Iterator[tuple[nn.Module, float]]:
-    """(the network, its loss on the next batch before the step), without end, epoch by epoch."""
+    """(the network, its loss on the batch of the step), epoch by epoch, without end."""
     choose("network", name, NETWORKS)
     choose("start", how, HOW)
     digits = data.load("Digits")
-    images = digits.x_train.view(-1, 1, *digits.shape).expand(-1, 3, -1, -1)
+    images = _images(digits.x_train, digits.shape)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         net = NETWORKS[name]()
@@ -93,5 +98,30 @@ def _steps(name: str, how: str, seed: int, optimizer: str) -> Iterator[tuple[nn.
 
 def losses(name: str, how: str, seed: int, optimizer: str, steps: int) -> float:
     """The mean training loss of the first steps."""
-    steps_ = _steps(name, how, seed, optimizer)
-    return sum(next(steps_)[1] for _ in range(steps)) / steps
+    training = _steps(name, how, seed, optimizer)
+    return sum(next(training)[1] for _ in range(steps)) / steps
+
+
+def accuracy(name: str, how: str, seed: int, optimizer: str) -> float:
+    """The test accuracy after the first epoch."""
+    digits = data.load("Digits")
+    training = _steps(name, how, seed, optimizer)
+    for _ in range(len(digits.x_train) // BATCH):
+        net, _ = next(training)
+    with torch.no_grad():
+        right = net.eval()(_images(digits.x_test, digits.shape)).argmax(1) == digits.y_test
+    return right.double().mean().item()
+
+
+def compared(value: Callable[[str, str, int], float], seeds: dict[str, int]) -> pd.DataFrame:
+    """``value(network, how, seed)`` of balanced networks and of those as they are: the mean of
+    each, and the relative effect with its interval, paired by seed. seeds: how many, by network."""
+    rows = []
+    for name, n in seeds.items():
+        given, treated = (
+            [value(name, how, seed) for seed in range(n)] for how in ("as it is", "balanced")
+        )
+        e = effects.effect(treated, given)
+        rows.append((name, n, sum(given) / n, sum(treated) / n, e.estimate, e.low, e.high))
+    columns = ["network", "n", "as it is", "decorrelate_", "effect", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
