@@ -6,6 +6,7 @@ The initialization::
     dndiv.decorrelate_(model)                 # decorrelate the present weights of every layer
     dndiv.decorrelate_(model, inputs=batch)   # and go on to the data-aware start
 
+How diverse the units of a model are, and what that would change: ``dndiv.diagnose(model, batch)``.
 Techniques that reinforce diversity while it trains, in your own loop: ``dndiv.Reinforcement``.
 Beside it stand ``dndiv.diversity`` (measures) and ``dndiv.population`` (many networks at once).
 ``dndiv.paper`` is the artifact of "Dynamic Neural Diversification" (Kovalenko, Kordík,
@@ -14,14 +15,14 @@ Friedjungová, ICANN 2021), which imports this library and is imported by nothin
 
 from importlib import import_module
 
-_HOME = {"Reinforcement": "reinforcement"} | dict.fromkeys(
+_HOME = {"Reinforcement": "reinforcement", "diagnose": "diagnosis"} | dict.fromkeys(
     (
-        *("alive_", "decorrelate_", "decorrelated_", "default_", "equalized_", "gram_", "lsuv_"),
-        *("relayed_", "simplex_", "standardized_"),
+        *("alive_", "balanced_", "decorrelate_", "decorrelated_", "default_", "equalized_"),
+        *("gram_", "lsuv_", "relayed_", "simplex_", "standardized_"),
     ),
     "init",
 )
-_MODULES = ("diversity", "init", "literature", "population", "techniques")
+_MODULES = ("diagnosis", "diversity", "init", "literature", "population", "techniques")
 __all__ = sorted((*_HOME, *_MODULES))
 __version__ = "0.1.0"
 
@@ -36,4 +37,4 @@ def __getattr__(name: str):
 
 
 def __dir__():
-    return [*globals(), *__all__]
+    return sorted({*globals(), *__all__})

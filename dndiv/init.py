@@ -21,13 +21,18 @@ Example::
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dndiv import probe
+
 # what can be treated; the weights of transposed ones are [in, out / groups, *kernel]
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | Transposed
+LAST = 1.5  # times the spread of the last layer's outputs over inputs: the most that it may become
 SMALL = 64  # rows or fan-in, up to which all is computed in float64, from singular values
 
 
@@ -340,41 +345,47 @@ def _simplex(unit):
 
 
 # ---------------------------------------------------------------------------------- of a module
+@torch.no_grad()
 def decorrelate_(
     module: nn.Module,
-    inputs: Tensor | tuple | None = None,
+    inputs: Any = None,
     *,
     directions: Callable[..., Tensor] = decorrelated_,
     start: Callable[..., nn.Module] | None = None,
     generator: torch.Generator | None = None,
 ) -> nn.Module:
-    """Decorrelate the units of every linear and convolutional layer of ``module``, in place.
+    """Decorrelate the units of every layer of ``module``, in place.
 
-    The present weights are the draw, and rows keep their norms and biases. With ``inputs`` it goes
-    on to the data-aware start, ``start(module, inputs)``, by default ``alive_``.
+    Treated are linear and (transposed) convolutional layers, groups one by one; the packed
+    projections of ``nn.MultiheadAttention``, queries, keys and values one by one; and recurrent
+    layers, gates one by one. The present weights are the draw, and rows keep their norms and
+    biases. Left alone are frozen weights, and embeddings with what is tied to them. With ``inputs``
+    it goes on to the data-aware start, ``start(module, inputs)``, by default ``balanced_``.
 
     Args:
-        module: any module with linear or (transposed) convolutional layers; groups are treated one
-            by one.
-        inputs: a batch of training inputs, as the module takes them (a tuple is unpacked).
+        module: any module with such layers.
+        inputs: a batch of training inputs: a tensor, a tuple of the module's arguments, a dict of
+            them by name, or what a DataLoader yields, [x, y], labels included.
         directions: ``decorrelated_``, ``simplex_``, ``gram_``, or any function of a weight and
             ``generator``.
-        start: ``alive_``, for rectifiers, or ``standardized_``, for activations that saturate;
-            needs ``inputs``.
+        start: ``balanced_``, at the scale of the draw; ``alive_``, for rectifiers, or
+            ``standardized_``, for activations that saturate, at unit scale; needs ``inputs``.
         generator: if given, every layer is drawn anew first.
 
     Returns the module. Raises ValueError, naming the layer, where there is nothing to treat, a
-    weight is computed by a parametrization, or ``directions`` refuses the weight.
+    weight is computed by a parametrization, or ``directions`` refuses the weight; the module is
+    then as it was.
     """
     if start is not None and inputs is None:
         raise ValueError("a data-aware start looks at a batch of inputs: pass inputs=")
-    for name, layer in layers(module):
-        for block in blocks(layer, layer.weight.detach()):
-            try:
-                directions(block, generator=generator)
-            except ValueError as error:
-                raise ValueError(f"layer {name!r}: {error}") from error
-    return module if inputs is None else (start or alive_)(module, inputs)
+    with probe.unchanged_on_error(module):
+        for name, parts in _draws(module):
+            for block in parts:
+                try:
+                    directions(block, generator=generator)
+                except ValueError as error:
+                    raise ValueError(f"layer {name!r}: {error}") from error
+        return module if inputs is None else (start or balanced_)(module, inputs)
 
 
 @torch.no_grad()
@@ -392,47 +403,47 @@ def default_(module: nn.Module, generator: torch.Generator | None = None) -> nn.
 
 
 @torch.no_grad()
-def lsuv_(
-    module: nn.Module, inputs: Tensor | tuple, *, generator: torch.Generator | None = None
-) -> nn.Module:
+def lsuv_(module: nn.Module, inputs: Any, *, generator: torch.Generator | None = None) -> nn.Module:
     """Layer-sequential unit variance (Mishkin & Matas 2016, arXiv 1511.06422).
 
     Orthogonal weights, zero biases; then, layer by layer, the weights are divided by the standard
     deviation of the layer's outputs (over units, inputs and positions). A layer that is silent on
-    all inputs keeps its scale.
+    all inputs keeps its scale. Inputs and errors are those of ``standardized_``.
     """
-    for _, layer in layers(module):
-        nn.init.orthogonal_(layer.weight, generator=generator)
-    zero_bias_(module)
+    with probe.unchanged_on_error(module):
+        for _, layer in layers(module):
+            nn.init.orthogonal_(layer.weight, generator=generator)
+        zero_bias_(module)
 
-    def scale(name, layer, out, last):
-        std = out.double().std(correction=0)
-        if std > 0:
-            layer.weight.div_(std)
+        def scale(call, out):
+            std = out.double().std(correction=0)
+            if std > 0:
+                call.layer.weight.div_(std)
 
-    return _layer_by_layer(module, inputs, scale)
+        return _layer_by_layer(module, inputs, scale)
 
 
-def standardized_(module: nn.Module, inputs: Tensor | tuple) -> nn.Module:
+def standardized_(module: nn.Module, inputs: Any) -> nn.Module:
     """Bring each unit's pre-activation to zero mean and unit variance on a batch of inputs, layer
     by layer.
 
     What LSUV does per layer, per unit: weights are divided by the standard deviation that the
     unit's output has over the inputs (and positions), and the bias is set so that its mean is zero.
-    A layer without biases is only scaled. The module is run once, in evaluation mode and without
-    gradients; directions of weights stay.
+    A layer without biases is only scaled. The module is run as it will train, so that batch norm
+    has the statistics of the batch, but without gradients and dropout; running statistics, modes
+    and directions of weights stay. Layers that are not called, or only within attention, stay.
 
     Args:
         module: any module with linear or convolutional layers that are called in its forward pass.
-        inputs: a batch of training inputs, as the module takes them (a tuple is unpacked).
+        inputs: a batch of training inputs, as ``decorrelate_`` takes them.
 
     Returns the module. Raises ValueError, naming layer and unit, where a unit is constant over the
-    inputs.
+    inputs; for inputs that are empty, not finite or do not fit; the module is then as it was.
     """
     return _standardize(module, inputs, raise_by=0.0)
 
 
-def alive_(module: nn.Module, inputs: Tensor | tuple) -> nn.Module:
+def alive_(module: nn.Module, inputs: Any) -> nn.Module:
     """As ``standardized_``, with the biases of all but the last layer raised by one standard
     deviation.
 
@@ -443,7 +454,7 @@ def alive_(module: nn.Module, inputs: Tensor | tuple) -> nn.Module:
     return _standardize(module, inputs, raise_by=1.0)
 
 
-def relayed_(module: nn.Module, inputs: Tensor | tuple) -> nn.Module:
+def relayed_(module: nn.Module, inputs: Any) -> nn.Module:
     """As ``alive_``, but for the first layer, which stays standardized, and the last, which starts
     small: where only one hidden layer is left to bend the signal, it must.
 
@@ -454,34 +465,79 @@ def relayed_(module: nn.Module, inputs: Tensor | tuple) -> nn.Module:
     return _standardize(module, inputs, raise_by=1.0, relay=True)
 
 
-@torch.no_grad()
 def _standardize(module, inputs, raise_by, relay=False):
-    done: list[Layer] = []
+    done: list[str] = []
 
-    def adjust(name, layer, out, last):
-        # the dimension that counts the units
-        units = out.dim() - 1 - len(getattr(layer, "kernel_size", ()))
-        if units == 0:
-            raise ValueError(f"layer {name!r} got a single input; pass a batch of them")
-        others = [k for k in range(out.dim()) if k != units]
-        std, mean = torch.std_mean(out.double(), dim=others, correction=0)
+    def adjust(call, out):
+        std, mean = _statistics(call, out)
         if still := (std <= 1e-6 * mean.abs()).nonzero().flatten().tolist():
             raise ValueError(
-                f"unit {still[0]} of layer {name!r} is constant over the {len(out)} inputs and "
-                "cannot be standardized; pass a larger or more varied batch, or draw it anew"
+                f"unit {still[0]} of layer {call.name!r} is constant over the {len(out)} inputs "
+                "and cannot be standardized; pass a larger or more varied batch, or draw it anew"
             )
-        parts = blocks(layer, layer.weight.detach())
-        for block, s in zip(parts, std.chunk(len(parts))):
-            block.div_(s.reshape(-1, *[1] * (block.dim() - 1)))
-        if layer.bias is not None:
-            raised = not last and (done or not relay)
-            layer.bias.copy_((layer.bias - mean) / std + (raise_by if raised else 0.0))
-        if relay and last and done:
-            for parameter in layer.parameters():
+        _rescale_(call.layer, std)
+        raised = not call.last and (done or not relay)
+        _set_bias_(call.layer, lambda bias: (bias - mean) / std + (raise_by if raised else 0.0))
+        if relay and call.last and done:
+            for parameter in call.layer.parameters():
                 parameter.div_(math.sqrt(len(done)))
-        done.append(layer)
+        done.append(call.name)
 
     return _layer_by_layer(module, inputs, adjust)
+
+
+def balanced_(module: nn.Module, inputs: Any) -> nn.Module:
+    """Balance the units of each layer on a batch of inputs, at the scale that the layer has.
+
+    For a start that is never worse than the draw's own: each unit's pre-activation gets zero mean
+    and the standard deviation of its layer, the root mean square over the units of the module as it
+    was given, so that gradients stay at the draw's scale. A unit that a rectifier reads is raised
+    by that standard deviation, as by ``alive_``. The outputs of the last layer are centred, so that
+    no class is preferred, and what their offsets had of their root mean square goes to what differs
+    between inputs, up to 1.5 times its scale. What batch norm reads is left to it, and units that
+    are constant over the inputs are left alone. Arguments, return value and errors are those of
+    ``standardized_``.
+    """
+
+    def adjust(call, out):
+        std, mean = _statistics(call, out)
+        if call.followed_by in probe.NORMALIZATIONS:
+            return
+        varies = std > 1e-6 * mean.abs()
+        goal = min(call.rms, LAST * call.scale) if call.last else call.scale
+        factor = torch.where(varies, std / goal, 1.0)
+        raised = goal if call.followed_by in probe.RECTIFIERS and not call.last else 0.0
+        _rescale_(call.layer, factor)
+        _set_bias_(
+            call.layer, lambda bias: torch.where(varies, (bias - mean) / factor + raised, bias)
+        )
+
+    return _layer_by_layer(module, inputs, adjust)
+
+
+def _statistics(call, out):
+    """(standard deviation, mean) of each unit over inputs and positions, in float64."""
+    units = _unit_dimension(call.layer, out)
+    if units == 0:
+        raise ValueError(f"layer {call.name!r} got a single input; pass a batch of them")
+    others = [k for k in range(out.dim()) if k != units]
+    std, mean = torch.std_mean(out.double(), dim=others, correction=0)
+    return std, mean
+
+
+def _unit_dimension(layer, out) -> int:
+    return out.dim() - 1 - len(getattr(layer, "kernel_size", ()))
+
+
+def _rescale_(layer, divisor):
+    parts = blocks(layer, layer.weight.detach())
+    for block, s in zip(parts, divisor.chunk(len(parts))):
+        block.div_(s.reshape(-1, *[1] * (block.dim() - 1)))
+
+
+def _set_bias_(layer, change):
+    if layer.bias is not None and layer.bias.requires_grad:
+        layer.bias.copy_(change(layer.bias))
 
 
 @torch.no_grad()
@@ -494,28 +550,75 @@ def zero_bias_(module: nn.Module) -> nn.Module:
 
 
 def layers(module: nn.Module) -> list[tuple[str, Layer]]:
-    """The layers that can be treated, each with its name; a shared weight counts once."""
-    found, weights = [], set()
-    for name, layer in module.named_modules():
-        if isinstance(layer, Layer):
-            computed = nn.utils.parametrize.is_parametrized(layer, "weight")
-            if computed or not isinstance(layer.weight, nn.Parameter):
-                raise ValueError(
-                    f"layer {name!r}: its weight is computed by a parametrization; remove it, "
-                    "initialize, and register it again"
-                )
-            if isinstance(layer.weight, nn.UninitializedParameter):
-                raise ValueError(
-                    f"layer {name!r} is lazy and has no weight yet; run the module once first"
-                )
-            if layer.weight not in weights:
-                weights.add(layer.weight)
-                found.append((name, layer))
+    """The linear and convolutional layers that can be treated, each with its name.
+
+    A shared weight counts once; frozen weights, and those that are an embedding's, do not count.
+    """
+    found = [(name, layer) for name, layer, _ in _own_weights(module) if isinstance(layer, Layer)]
     if not found:
         raise ValueError(
             f"{type(module).__name__} has no linear or convolutional layer to initialize"
         )
     return found
+
+
+def _own_weights(module) -> Iterator[tuple[str, nn.Module, list[str]]]:
+    """(name, layer, names of its weights) of all layers whose units can be decorrelated."""
+    embeddings = (nn.Embedding, nn.EmbeddingBag)
+    seen = {id(m.weight) for m in module.modules() if isinstance(m, embeddings)}
+    for name, layer in module.named_modules():
+        own = []
+        for key in _weight_names(layer):
+            weight = getattr(layer, key)
+            computed = nn.utils.parametrize.is_parametrized(layer, key)
+            if computed or not isinstance(weight, nn.Parameter):
+                raise ValueError(
+                    f"layer {name!r}: its {key} is computed by a parametrization; remove it, "
+                    "initialize, and register it again"
+                )
+            if isinstance(weight, nn.UninitializedParameter):
+                raise ValueError(
+                    f"layer {name!r} is lazy and has no weight yet; run the module once first"
+                )
+            if id(weight) not in seen and weight.requires_grad:
+                seen.add(id(weight))
+                own.append(key)
+        if own:
+            yield name, layer, own
+
+
+def _weight_names(layer) -> list[str]:
+    if isinstance(layer, Layer):
+        return ["weight"]
+    if isinstance(layer, nn.MultiheadAttention):
+        if layer._qkv_same_embed_dim:
+            return ["in_proj_weight"]
+        return ["q_proj_weight", "k_proj_weight", "v_proj_weight"]
+    if isinstance(layer, nn.RNNBase):
+        return [key for keys in layer._all_weights for key in keys if key.startswith("weight")]
+    return ["weight_ih", "weight_hh"] if isinstance(layer, nn.RNNCellBase) else []
+
+
+def _draws(module) -> Iterator[tuple[str, list[Tensor]]]:
+    """(name, blocks [units, fan-in, ...] that share inputs and purpose) of each weight."""
+    found = False
+    for name, layer, keys in _own_weights(module):
+        for key in keys:
+            found, weight = True, getattr(layer, key).detach()
+            if isinstance(layer, Layer):
+                yield name, blocks(layer, weight)
+                continue
+            parts = 1  # queries, keys and values; gates of the hidden size, or a projection
+            if key == "in_proj_weight":
+                parts = 3
+            elif isinstance(layer, (nn.RNNBase, nn.RNNCellBase)) and "_hr" not in key:
+                parts = len(weight) // layer.hidden_size
+            yield f"{name}.{key}" if name else key, list(weight.chunk(parts))
+    if not found:
+        raise ValueError(
+            f"{type(module).__name__} has no linear, convolutional, attention or recurrent layer "
+            "to initialize, or they are frozen"
+        )
 
 
 def blocks(layer: Layer, weight: Tensor) -> list[Tensor]:
@@ -526,40 +629,62 @@ def blocks(layer: Layer, weight: Tensor) -> list[Tensor]:
     return [p.transpose(0, 1) for p in parts] if isinstance(layer, Transposed) else list(parts)
 
 
+@dataclass
+class _Call:
+    """The first call of a layer in the forward pass."""
+
+    name: str
+    layer: Layer
+    scale: float  # root mean square over units of their standard deviations, before any change
+    rms: float  # root mean square of its outputs, then
+    output: Tensor
+    followed_by: str = ""  # the rectifier or normalization that reads its output, if any
+    last: bool = False
+
+
+@torch.no_grad()
 def _layer_by_layer(module, inputs, adjust) -> nn.Module:
-    """Run ``adjust(name, layer, output, last)`` on each layer in the order of the forward pass.
+    """Run ``adjust(call, output)`` on each layer in the order of the forward pass.
 
     One pass does them all: each layer's output is computed again after its adjustment, and passed
-    on.
+    on. A layer that is called again keeps what its first call gave it.
     """
-    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
     names = {layer: name for name, layer in layers(module)}
-    modes = [(m, m.training) for m in module.modules()]
-    module.eval()
+    calls: dict[nn.Module, _Call] = {}
+    following = probe.Following()
 
-    def run(hook: Callable):
-        handles = [layer.register_forward_hook(hook) for layer in names]
-        try:
-            module(*inputs)
-        finally:
-            for handle in handles:
-                handle.remove()
+    def look(layer, args, kwargs, out):
+        if layer not in calls:
+            units = _unit_dimension(layer, out)
+            others = [k for k in range(out.dim()) if k != units]
+            variance = out.double().var(dim=others, correction=0)
+            scale = variance.mean().sqrt().item()
+            rms = out.double().square().mean().sqrt().item()
+            calls[layer] = _Call(names[layer], layer, scale, rms, out)
+            following.watch(out)
 
-    order = []
-    try:
-        run(lambda layer, args, out: None if layer in order else order.append(layer))
-        left = list(order)
+    def change(layer, args, kwargs, out):
+        if layer in calls:
+            if not out.isfinite().all():
+                raise ValueError(
+                    f"the outputs of layer {names[layer]!r} are not finite on these inputs; "
+                    "scale the inputs, or draw the module anew"
+                )
+            adjust(calls.pop(layer), out)
+            return layer.forward(*args, **kwargs)
 
-        def hook(layer, args, out):
-            if layer in left:  # a layer that is called again keeps what its first call gave it
-                left.remove(layer)
-                adjust(names[layer], layer, out, last=layer is order[-1])
-                return layer.forward(*args)
-
-        run(hook)
-    finally:
-        for m, training in modes:
-            m.training = training
+    with probe.unchanged_on_error(module), probe.training(module):
+        with following:
+            probe.forward(module, inputs, names, look)
+        if not calls:
+            raise ValueError(
+                f"no linear or convolutional layer of {type(module).__name__} is called as a "
+                "module on these inputs; initialize without inputs"
+            )
+        for call in calls.values():
+            call.followed_by = following.name(call.output)
+        list(calls.values())[-1].last = True
+        probe.forward(module, inputs, names, change)
     return module
 
 

@@ -1,5 +1,6 @@
 """The initializations against closed forms, SciPy, and plain PyTorch."""
 
+import copy
 import math
 
 import numpy as np
@@ -297,7 +298,9 @@ def test_data_aware_starts_give_each_unit_unit_variance(net, start, mean):
     for layer in names:
         if isinstance(layer, init.Layer):
             layer.register_forward_hook(keep)
-    net.eval()(batch)
+    net.train()
+    net.features[7].eval()  # dropout
+    net(batch)
     for name, out in outputs.items():
         out = out.transpose(0, 1).flatten(1)  # [units, everything else]
         np.testing.assert_allclose(out.var(1, correction=0).detach(), 1, rtol=1e-4, err_msg=name)
@@ -307,17 +310,45 @@ def test_data_aware_starts_give_each_unit_unit_variance(net, start, mean):
             )
 
 
-def test_decorrelate_with_inputs_is_the_alive_start_of_decorrelated_weights():
-    one, two = (network((6, 5, 4, 3)) for _ in range(2))
-    two.load_state_dict(one.state_dict())
+def spread(net, batch):
+    """(mean, standard deviation) of every linear layer's units over the batch."""
+    found, out = [], batch
+    for layer in net:
+        out = layer(out)
+        if isinstance(layer, nn.Linear):
+            found.append((out.mean(0).detach(), out.std(0, correction=0).detach()))
+    return found
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_decorrelate_with_inputs_balances_units_at_the_scale_of_the_draw(activation):
+    net = network((6, 5, 4, 3), activation)
+    twin = copy.deepcopy(net)
     batch = draw(50, 6, dtype=torch.float32)
-    dndiv.decorrelate_(one, inputs=batch)
-    dndiv.alive_(dndiv.decorrelate_(two), batch)
-    for p, q in zip(one.parameters(), two.parameters()):
-        assert torch.equal(p, q)
-    np.testing.assert_allclose(
-        cosines(one[2].weight), np.eye(4), atol=1e-6
-    )  # standardizing keeps directions
+    dndiv.decorrelate_(net, inputs=batch)
+    dndiv.decorrelate_(twin)
+    logits = twin(batch)
+    raised = 1.0 if activation == "relu" else 0.0
+    for k, ((mean, std), (_, own)) in enumerate(zip(spread(net, batch), spread(twin, batch))):
+        scale = own.square().mean().sqrt()
+        if k == 2:  # the last layer
+            scale, raised = min(1.5 * scale, logits.square().mean().sqrt()), 0.0
+        np.testing.assert_allclose(std, scale.expand_as(std).detach(), rtol=1e-4)
+        np.testing.assert_allclose(mean, (raised * scale).expand_as(mean).detach(), atol=1e-5)
+    np.testing.assert_allclose(cosines(net[2].weight), np.eye(4), atol=1e-6)  # directions stay
+
+
+def test_what_batch_norm_reads_is_left_to_it_and_constant_units_are_left_alone():
+    net = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 3))
+    dndiv.decorrelate_(net)
+    before = copy.deepcopy(net)
+    dndiv.balanced_(net, images())
+    assert torch.equal(net[0].weight, before[0].weight)
+    assert not torch.equal(net[3].weight, before[3].weight)
+    silent = network((3, 2, 2))
+    before = copy.deepcopy(silent)
+    dndiv.balanced_(silent, torch.ones(5, 3))
+    assert torch.equal(silent[0].weight, before[0].weight)
 
 
 def test_lsuv_gives_each_layer_unit_variance_from_orthogonal_weights():
@@ -343,7 +374,7 @@ def test_default_is_what_pytorch_draws():
 
 
 def test_modules_that_cannot_be_treated_are_refused_with_the_layer():
-    with pytest.raises(ValueError, match="ReLU has no linear or convolutional layer"):
+    with pytest.raises(ValueError, match="ReLU has no linear, convolutional, attention"):
         dndiv.decorrelate_(nn.ReLU())
     with pytest.raises(ValueError, match="layer '0': its weight is computed by a parametrization"):
         dndiv.decorrelate_(nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))))

@@ -85,7 +85,7 @@ def nbval(folder, notebook):
     [
         (None, None),  # the control: an unchanged copy passes
         ("directions(rows / norms) * (norms", "(directions(rows / norms) + 0.001) * (norms"),
-        ("math.sqrt(n / (n - 1)) * (u @ vh)", "math.sqrt(n / (n - 1)) * (u @ vh) - 0.01 / n"),
+        ("(rows - 2 * mirror @ (mirror.T @ rows))", "(rows - 2.1 * mirror @ (mirror.T @ rows))"),
     ],
 )
 def test_a_broken_formula_turns_nbval_red(tmp_path, good, bad):
