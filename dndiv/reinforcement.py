@@ -7,16 +7,23 @@ Example::
     loss = F.cross_entropy(model(x), y) + diverse.penalty()                           # in the loop
     ...
     diverse.remove()                                                 # the model is as it was
+
+For Lightning, transformers and skorch there are adapters in ``dndiv.integrations``.
 """
 
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+from torch.optim import LBFGS, Optimizer
 
 from dndiv import streams
-from dndiv.init import Layer, blocks, layers
+from dndiv.checks import choose
+from dndiv.init import Layer, blocks
+from dndiv.recording import PACKED, Choice, Recorder, Watch, inputs, refuse_sharded, units_first
 from dndiv.techniques import Dose, by_shape
 
 
@@ -24,71 +31,92 @@ class Reinforcement:
     """One technique on the hidden layers of a model, in a training loop of yours.
 
     The hidden layers are the linear and convolutional ones but for the last, in the order in which
-    they are first called; for ``reinitialize`` each must feed the next, and for techniques that
-    look at outputs the last one must be linear. Positions of a convolution count as samples. Hooks
-    record the layers' outputs while the model is in training mode with gradients on, and act after
-    ``optimizer.step()``. The model's class, parameters and state dict stay as they are; layers that
-    the optimizer does not train are left alone. On a GPU nothing differs, and under autocast
-    penalties are computed in single precision. With ``torch.compile``, make the reinforcement
-    first, for a compiled model does not see hooks that come later.
+    they are called; for techniques that look at outputs the last one must be linear. Positions of a
+    convolution count as samples. Hooks record the layers while the model is in training mode with
+    gradients on, and act after ``optimizer.step()``. The model's class, parameters and state dict
+    stay as they are; layers that the optimizer does not train are left alone.
 
-    ``reinitialize`` looks at what reaches the following layer, after activations, normalization and
-    pooling: a unit is dead if that was 0 in every forward pass since the last action, and a
-    duplicate by the latest mini-batch; mini-batches of fewer samples than twice the units
-    (positions counted) are passed over.
+    The activations of a layer are what the following layer receives, after normalization, pooling
+    and dropout. Which one that is, and that it receives nothing else, is read off the graph of
+    autograd; where a residual or an attention joins in, the first forward pass raises a ValueError
+    that names the layers to choose from. A flattened layer's units come first in what the following
+    one receives, as ``nn.Flatten`` has it.
+
+    ``reinitialize`` calls a unit dead if what reaches the following layer was 0 in every forward
+    pass since the last action, and a duplicate by the latest mini-batch; mini-batches of fewer
+    samples than twice the units (positions counted) are passed over.
+
+    Beside a plain loop it is at home in:
+
+    * gradient accumulation: divide the penalty as you divide the loss; steps are the optimizer's.
+    * closures (``LBFGS``), ``GradScaler``, and autocast: penalties are in single precision.
+    * ``torch.compile``, if the reinforcement is made first. A technique that looks at activations
+      or outputs breaks the compiled graph at each layer.
+    * ``DistributedDataParallel``: pass the wrapped model; ``reinitialize`` acts by what the first
+      rank sees, and calls dead what is dead on all. Sharded models are refused.
+    * copies: a deep copy, an average of the weights or a loaded pickle of the model is not watched
+      and disturbs nothing. ``state_dict`` resumes a run to the last bit.
 
     Args:
         model: any module with two or more linear or convolutional layers.
         optimizer: the one that trains it; changes of the weights come after its steps.
-            ``reinitialize`` resets its state (moments) for the weights that it redraws.
+            ``reinitialize`` resets its state (moments) for the weights that it redraws. Of several,
+            a sequence, the last is the one whose step ends a step.
         technique, coefficient, schedule, over, every: a ``techniques.Dose``.
+        layers: the hidden layers to treat, by their names in the model, or by a function (name,
+            layer) that says whether; by default all. The one that is called last is never treated.
         activation: what the model applies to the outputs of its hidden layers, for
-            ``activation_decorrelation``.
+            ``activation_decorrelation`` to look at in place of what the following layer receives.
         seed: of the fresh weights that ``reinitialize`` draws.
 
-    Raises ValueError for unknown names, coefficients out of range, and models that a technique
-    cannot act on.
+    Raises ValueError, when it is made or at the first forward pass, for unknown names, coefficients
+    out of range, an optimizer of another model, and models that a technique cannot act on.
     """
 
     def __init__(
         self,
         model: nn.Module,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Optimizer | Sequence[Optimizer],
         technique: str,
         coefficient: float,
         *,
         schedule: str = "constant",
         over: int = 0,
-        activation: Callable[[Tensor], Tensor] = torch.relu,
         every: int = 0,
+        layers: Choice = None,
+        activation: Callable[[Tensor], Tensor] | None = None,
         seed: int = 0,
     ):
         self.dose = Dose(technique, coefficient, schedule, over, every)
-        self.names = {layer: name for name, layer in layers(model)}
-        if len(self.names) < 2:
-            raise ValueError(
-                f"{type(model).__name__} has {len(self.names)} linear or convolutional layer "
-                "and so no hidden one"
-            )
-        self.optimizer, self.activation, self.steps = optimizer, activation, 0
+        self.optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
+        self.activation, self.steps = activation, 0
         self._generator = streams.generator("redraw", seed)
-        # by layer: its (input, output), as called; which inputs were not 0 since the last action
-        self._calls: dict[Layer, tuple[Tensor, Tensor]] = {}
-        self._active: dict[Layer, Tensor] = {}
+        of_weights = self.dose.technique.looks_at == "weights"
+        self._redraws = self.dose.technique.change is not None and not of_weights
+        self._record = Recorder(model, layers, not of_weights, self._redraws, self._treated)
+        self._refuse_at_once()
+        # the order of calls, which layers are treated then, and which receive their outputs
+        self._order: list[Layer] = []
+        self._hidden: list[Layer] = []
+        self._receivers: dict[Layer, Layer] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         if coefficient > 0:  # at 0 not even a hook is left
-            self._handles = [
-                model.register_forward_pre_hook(lambda *_: self._calls.clear()),
-                optimizer.register_step_post_hook(lambda *_: self._after_step()),
-                *(layer.register_forward_hook(self._record) for layer in self.names),
-            ]
+            after = self.optimizers[-1].register_step_post_hook(Watch(self._after_step))
+            self._handles = [*self._record.attach(), after]
+        packed = [n for n, m in self._record.model.named_modules() if isinstance(m, PACKED)]
+        if packed and layers is None:
+            warnings.warn(
+                f"{technique} leaves the packed weights of {', '.join(map(repr, packed))} alone; "
+                "with layers=, which chooses the layers to treat, this is not said",
+                stacklevel=2,
+            )
 
     def remove(self) -> None:
         """Take all hooks away; the model is an ordinary one again, with the weights it has now."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
-        self._calls.clear()
+        self._record.calls.clear()
 
     def __enter__(self):
         return self
@@ -96,143 +124,252 @@ class Reinforcement:
     def __exit__(self, *exception):
         self.remove()
 
+    def __getstate__(self):  # a copy has no hooks, for the copy of the model has none
+        return self.__dict__ | {"_handles": []}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs beside the states of model and optimizer: steps, random stream,
+        and which units were seen alive. Of several processes each has its own."""
+        names, alive = self._record.names, self._record.alive
+        return {
+            "technique": self.dose.name,
+            "steps": self.steps,
+            "random": self._generator.get_state(),
+            "alive": {names[layer]: seen.clone() for layer, seen in alive.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken, bit for bit as the uninterrupted run.
+
+        Raises ValueError if the state is of another technique or another model.
+        """
+        if state["technique"] != self.dose.name:
+            raise ValueError(f"a state of {state['technique']!r} is not one of {self.dose.name!r}")
+        layers, alive = {name: layer for layer, name in self._record.names.items()}, {}
+        for name, seen in state["alive"].items():
+            choose("layer in the state", name, layers)
+            layer = layers[name]
+            if len(seen) != inputs(layer):
+                raise ValueError(
+                    f"layer {name!r} has {inputs(layer)} inputs, and {len(seen)} in the state"
+                )
+            alive[layer] = seen.to(layer.weight.device, copy=True)
+        self.steps, self._record.alive = state["steps"], alive
+        self._generator.set_state(state["random"].cpu())
+
+    # -------------------------------------------------------------------------------- the penalty
     def penalty(self) -> Tensor:
         """What to add to the loss of the latest forward pass: a scalar; 0 if nothing is due."""
         technique = self.dose.technique
+        total = torch.zeros((), device=next(self._record.model.parameters()).device)
         if technique.penalty is None or not self.dose.due(self.steps):
-            return torch.zeros((), device=next(iter(self.names)).weight.device)
-        *hidden, last = self._chain()
-        outgoing: list[Tensor] = []
+            return total
+        hidden, outgoing = self._treated(), []
         if technique.looks_at == "weights":
             values = [block.flatten(1) for h in hidden for block in blocks(h, h.weight)]
         elif technique.looks_at == "activations":
-            outputs = [(h, self.activation(self._calls[h][1])) for h in hidden]
-            values = [_units_first(h, out) for h, out in outputs]
-        elif isinstance(last, nn.Linear):
-            values = [_units_first(last, self._calls[last][0])]
+            values = [self._activations(h) for h in hidden]
+        else:
+            last = self._order[-1]
+            values = [units_first(last, self._record.call(last).given)]
             bias = last.weight.new_zeros(len(last.weight)) if last.bias is None else last.bias
             outgoing = [last.weight, bias]
-        else:
-            raise ValueError(
-                f"{self.dose.name} takes the inputs of the last layer for members: layer "
-                f"{self.names[last]!r} must be linear, not {type(last).__name__}"
-            )
-        with torch.autocast(last.weight.device.type, enabled=False):
+        with torch.autocast(total.device.type, enabled=False):
             outgoing = [_at_least_single(v) for v in outgoing]
-            total = torch.zeros((), device=last.weight.device)
             for _, rows in by_shape([_at_least_single(v) for v in values]):
                 c = self._coefficient(partial(technique.redundancy, rows))
                 total = total + (c * technique.penalty(rows, *outgoing)).sum()
             return total
 
+    def add_to(self, criterion: nn.Module) -> None:
+        """Add the penalty to the loss that a module returns, for a loop that cannot be edited.
+
+        What ``criterion(model(x), y)`` returns has the penalty in it, so that its gradient is right
+        however the loop scales and accumulates the loss. After an evaluation pass, and without
+        gradients, nothing is added. Raises ValueError unless the loss is a mean over samples.
+        """
+        if getattr(criterion, "reduction", "mean") != "mean":
+            raise ValueError(
+                f"{type(criterion).__name__} has reduction={criterion.reduction!r}; a penalty is "
+                "added to a mean over samples"
+            )
+
+        def add(criterion, args, loss):
+            if not self._record.calls or not torch.is_grad_enabled():
+                return None
+            if not isinstance(loss, Tensor) or loss.dim():
+                raise ValueError(
+                    f"{type(criterion).__name__} does not return a scalar to add a penalty to"
+                )
+            return loss + self.penalty()
+
+        self._handles.append(criterion.register_forward_hook(Watch(add)))
+
     def _coefficient(self, measured: Callable[[], Tensor]) -> Tensor | float:
         c = self.dose.at(self.steps)
         return c * measured() if self.dose.schedule == "dynamic" else c
 
-    def _record(self, layer, args, output):
-        if layer.training and torch.is_grad_enabled():
-            self._calls[layer] = args[0], output
-            if self.dose.technique.change and self.dose.technique.looks_at == "activations":
-                active = (_units_first(layer, args[0].detach()) != 0).any(1)
-                self._active[layer] = self._active.get(layer, False) | active
+    def _activations(self, layer: Layer) -> Tensor:
+        """[units, samples]"""
+        if layer in self._receivers:
+            return self._record.received(layer, self._receivers[layer])
+        assert self.activation is not None
+        return units_first(layer, self.activation(self._record.call(layer).output))
 
-    def _chain(self) -> list[Layer]:
-        """The layers in the order in which they were called."""
-        if len(self._calls) < 2:
-            raise RuntimeError(
-                "no forward pass was seen: first call the model in training mode, with gradients on"
+    # ---------------------------------------------------------------------------- what is treated
+    def _treated(self) -> list[Layer]:
+        """The hidden layers that are treated, in the order of their calls; looked at again where
+        that has changed."""
+        order = list(self._record.calls) or self._order
+        if not order:
+            self._record.call(next(iter(self._record.names)))  # there is none
+        if order != self._order:
+            self._plan(order)
+            self._order = order
+        return self._hidden
+
+    def _plan(self, order: list[Layer]) -> None:
+        refuse_sharded(self._record.model)
+        technique, names, last = self.dose.technique, self._record.names, order[-1]
+        self._hidden = [h for h in order[:-1] if h in self._record.chosen]
+        if not self._hidden:
+            raise ValueError(
+                f"no layer that could be treated was called before the last, {names[last]!r}"
             )
-        return list(self._calls)
+        if technique.looks_at == "outputs" and not isinstance(last, nn.Linear):
+            raise ValueError(
+                f"{self.dose.name} takes the inputs of the last layer for members: layer "
+                f"{names[last]!r} must be linear, not {type(last).__name__}"
+            )
+        if technique.looks_at != "activations" or self.activation and not technique.change:
+            return
+        self._receivers = self._record.receivers(self._hidden)
+        self._hidden = list(self._receivers)
+        for layer in {**self._receivers, **dict.fromkeys(self._receivers.values())}:
+            if self._redraws and not _redrawable(layer):
+                raise ValueError(
+                    "reinitialize treats linear layers and plain two-dimensional convolutions, not "
+                    f"layer {names[layer]!r}, {layer}; choose others by layers="
+                )
 
+    def _parameters(self) -> dict[Tensor, None]:
+        """What the optimizers train, or would if it were not frozen."""
+        groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
+        return dict.fromkeys(p for group in groups for p in group["params"])
+
+    def _refuse_at_once(self) -> None:
+        """What a technique cannot act on, as far as it can be told without a forward pass."""
+        technique, chosen, held = self.dose.technique, self._record.chosen, self._parameters()
+        if not any(p in held for layer in chosen for p in layer.parameters()):
+            raise ValueError(
+                "the optimizer holds no parameter of the layers "
+                f"{', '.join(map(repr, chosen.values()))}: pass the one that trains this model"
+            )
+        if technique.looks_at == "outputs" and chosen != self._record.names:
+            raise ValueError(f"{self.dose.name} acts on the last hidden layer; leave layers= out")
+        for layer, name in chosen.items():
+            computed = not isinstance(layer.weight, nn.Parameter) or (
+                nn.utils.parametrize.is_parametrized(layer, "weight")
+            )
+            if computed and (technique.change or technique.looks_at != "activations"):
+                raise ValueError(
+                    f"layer {name!r}: its weight is computed by a parametrization; leave it out by "
+                    "layers=, or remove the parametrization"
+                )
+        if not self._redraws:
+            return
+        if any(isinstance(optimizer, LBFGS) for optimizer in self.optimizers):
+            raise ValueError(
+                "reinitialize cannot make LBFGS, which remembers all weights together, forget a "
+                "unit; choose another optimizer"
+            )
+        together = distributed.is_available() and distributed.is_initialized()
+        if together and distributed.get_world_size() > 1 and self._record.group is None:
+            raise ValueError(
+                f"reinitialize would decide on each of {distributed.get_world_size()} processes by "
+                "itself: pass the model as DistributedDataParallel wraps it"
+            )
+
+    # -------------------------------------------------------------------------------- the changes
     @torch.no_grad()
-    def _after_step(self) -> None:
+    def _after_step(self, *_) -> None:
         self.steps += 1
         technique = self.dose.technique
         if technique.change and self.dose.due(self.steps):
-            groups = self.optimizer.param_groups
-            trained = {id(p) for group in groups for p in group["params"] if p.requires_grad}
-            chain = self._chain()
-            for layer, following in zip(chain, chain[1:]):
-                if id(layer.weight) not in trained:
-                    continue
-                if technique.looks_at == "weights":
-                    for block in blocks(layer, layer.weight):
-                        rows = block.flatten(1)
-                        c = self._coefficient(partial(technique.redundancy, rows))
-                        block.copy_(technique.change(rows, c).view_as(block))
-                elif id(following.weight) in trained:
-                    self._renew(layer, following)
-            self._active.clear()
-        self._calls.clear()
+            trained = {p for p in self._parameters() if p.requires_grad}
+            treated = [h for h in self._treated() if h.weight in trained]
+            if self._redraws and self._record.calls:
+                for layer in treated:
+                    if self._receivers[layer].weight in trained:
+                        self._renew(layer, self._receivers[layer])
+                self._record.alive.clear()
+            elif not self._redraws:
+                for block in [b for layer in treated for b in blocks(layer, layer.weight)]:
+                    rows = block.flatten(1).clone()  # whatever the strides of the weight
+                    c = self._coefficient(partial(technique.redundancy, rows))
+                    block.copy_(technique.change(rows, c).view_as(block))
+        self._record.calls.clear()
 
     def _renew(self, layer: Layer, following: Layer) -> None:
-        """Change redundant units of a layer, and forget what the optimizer remembers of them."""
-        weight, onward = self._plain(layer), self._plain(following)
-        units = len(weight)
-        if onward.shape[1] % units:
-            raise ValueError(
-                f"reinitialize needs layers that feed one another: the {units} units of layer "
-                f"{self.names[layer]!r} do not match the {onward.shape[1]} inputs of layer "
-                f"{self.names[following]!r}"
-            )
-        # where a layer was flattened, a unit has several inputs of the next: samples of it
-        hidden = _units_first(following, self._calls[following][0]).float()
-        hidden = hidden.unflatten(0, (units, -1)).flatten(1)
-        if hidden.shape[1] < 2 * units:
-            return
+        """Change redundant units of a layer, and forget what the optimizers remember of them."""
+        weight, onward, units = layer.weight, following.weight, len(layer.weight)
+        hidden = self._activations(layer).float()
+        enough = hidden.shape[1] >= 2 * units
         # one that is silent on this mini-batch alone was on, by itself, in an earlier one
-        active = self._active[following].unflatten(0, (units, -1)).any(1)
-        earlier = (active & ~hidden.any(1)).diag().to(hidden)
+        alive = self._of_any_rank(self._record.alive[following]).unflatten(0, (units, -1)).any(1)
+        earlier = (alive & ~hidden.any(1)).diag().to(hidden)
         hidden = torch.cat([hidden, earlier], 1).to(weight.dtype)
         c = self._coefficient(partial(self.dose.technique.redundancy, hidden))
 
         per_unit = onward.unflatten(1, (units, -1)).flatten(2)  # [outputs, units, ·]
         outgoing = per_unit.transpose(1, 2).flatten(0, 1)[None].clone()  # [1, ·, units]
         rows = weight.flatten(1)[None].clone()
-        bias = None if layer.bias is None else layer.bias.detach()[None]
+        bias = None if layer.bias is None else layer.bias[None].clone()
         draw = torch.randn(rows.shape, generator=self._generator).to(rows)
-        inputs = _mean_input(layer, self._calls[layer][0].to(weight.dtype))[None]
+        mean = _mean_input(layer, self._record.call(layer).given.to(weight.dtype))[None]
         change = self.dose.technique.change
         assert change is not None  # or it would not have come to this
-        redrawn = change(rows, bias, outgoing, inputs, hidden[None], c, draw)[0]
+        redrawn = change(rows, bias, outgoing, mean, hidden[None], c, draw)[0] & enough
+        redrawn = self._of_first_rank(redrawn.int()) > 0
         if not redrawn.any():
             return
-        weight.copy_(rows[0].view_as(weight))
-        onward.unflatten(1, (units, -1))[:, redrawn] = 0
-        for parameter in (layer.weight, layer.bias, following.weight):
-            for state in self._moments(parameter):
-                if parameter is following.weight:
-                    state.unflatten(1, (units, -1))[:, redrawn] = 0
-                else:
-                    state[redrawn] = 0
+        for parameter, values in ((weight, rows), (layer.bias, bias)):
+            if parameter is not None and values is not None:
+                parameter.copy_(self._of_first_rank(values)[0].view_as(parameter))
+        for values in (onward, *self._moments(onward)):
+            values.unflatten(1, (units, -1))[:, redrawn] = 0
+        for values in (*self._moments(weight), *self._moments(layer.bias)):
+            values[redrawn] = 0
 
     def _moments(self, parameter: Tensor | None) -> Iterable[Tensor]:
-        """What the optimizer keeps of a parameter, value by value."""
+        """What the optimizers keep of a parameter, value by value."""
         if parameter is None:
-            return []
-        kept = self.optimizer.state.get(parameter, {}).values()
-        return [s for s in kept if isinstance(s, Tensor) and s.shape == parameter.shape]
+            return
+        for optimizer in self.optimizers:
+            for kept in optimizer.state.get(parameter, {}).values():
+                if isinstance(kept, Tensor) and kept.shape == parameter.shape:
+                    yield kept
 
-    def _plain(self, layer: Layer) -> Tensor:
-        """The weight [units, inputs, *kernel] of a layer whose units can be redrawn."""
-        plain = isinstance(layer, nn.Linear) or (
-            isinstance(layer, nn.Conv2d)
-            and layer.groups == 1
-            and layer.padding_mode == "zeros"
-            and not isinstance(layer.padding, str)
-        )
-        if not plain:
-            raise ValueError(
-                "reinitialize treats linear layers and plain two-dimensional convolutions, not "
-                f"layer {self.names[layer]!r}, {layer}"
-            )
-        return layer.weight.detach()
+    def _of_first_rank(self, values: Tensor) -> Tensor:
+        if self._record.group is not None:
+            distributed.broadcast(values, group=self._record.group, group_src=0)
+        return values
+
+    def _of_any_rank(self, true: Tensor) -> Tensor:
+        counts = true.int()
+        if self._record.group is not None:
+            distributed.all_reduce(counts, group=self._record.group)
+        return counts > 0
 
 
-def _units_first(layer: Layer, values: Tensor) -> Tensor:
-    """Outputs or inputs of a layer as [units, samples]; positions of a convolution are samples."""
-    positions = len(getattr(layer, "kernel_size", ()))
-    return values.movedim(values.dim() - 1 - positions, 0).flatten(1)
+def _redrawable(layer: Layer) -> bool:
+    """Whether units of a layer can be redrawn."""
+    return isinstance(layer, nn.Linear) or (
+        isinstance(layer, nn.Conv2d)
+        and layer.groups == 1
+        and layer.padding_mode == "zeros"
+        and not isinstance(layer.padding, str)
+    )
 
 
 def _mean_input(layer: Layer, seen: Tensor) -> Tensor:

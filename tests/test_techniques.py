@@ -788,10 +788,12 @@ def test_evaluation_passes_are_not_recorded(images):
     model.eval()
     with torch.no_grad():
         model(images[0][:50])
+    model(images[0][:50])  # with gradients
     model.train()
+    assert diverse.penalty() == before > 0  # of the training pass, still
+    diverse.optimizers[0].step()
     with pytest.raises(RuntimeError, match="call the model in training mode"):
         diverse.penalty()
-    assert before > 0
 
 
 # ------------------------------------------------------------------------------------------------
@@ -825,12 +827,9 @@ def test_bad_schedules_and_models():
     with pytest.raises(ValueError, match="no hidden one"):
         Reinforcement(single, torch.optim.SGD(single.parameters(), 0.1), "weight_cosine", 0.1)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 1))
-    diverse = Reinforcement(
-        model, torch.optim.SGD(model.parameters(), 0.1), "negative_correlation", 0.1
-    )
-    model(torch.zeros(2, 1, 8, 8))
+    Reinforcement(model, torch.optim.SGD(model.parameters(), 0.1), "negative_correlation", 0.1)
     with pytest.raises(ValueError, match="layer '2' must be linear, not Conv2d"):
-        diverse.penalty()
+        model(torch.zeros(2, 1, 8, 8))
 
 
 def test_annealing_and_redundancy():

@@ -1,6 +1,5 @@
 """The clock: the methods in turn, a population by size, its memory, and what recording costs."""
 
-import resource
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -12,7 +11,7 @@ import pandas as pd
 import torch
 
 from dndiv.bench.methods import CORES, METHODS, Problem, populations
-from dndiv.paper import compute, data, design
+from dndiv.paper import compute, data, design, provenance
 from dndiv.population import steps_per_epoch
 
 NETWORKS = {
@@ -93,7 +92,7 @@ def memory() -> int:
     _, steps = Problem(seeds=tuple(range(128)), arms=8, steps=10).population()
     next(steps)
     next(steps)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return provenance.peak_memory()
 
 
 def recording(repeats: int = 5) -> tuple[float, float]:

@@ -1,15 +1,22 @@
 """What ran where: versions, machine, commit."""
 
-import fcntl
 import json
 import os
 import platform
-import resource
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from dndiv.paper.files import ROOT, atomically, known, place
+
+try:
+    import fcntl
+    import resource
+except ImportError:  # Windows has another lock, and keeps no such account
+    import msvcrt
+
+    fcntl = resource = None
 
 PACKAGES = (
     "torch",
@@ -71,6 +78,18 @@ def commit() -> str:
         return "unknown"
 
 
+def peak_memory(children: bool = False) -> int:
+    """MiB at most of this process so far, or of the largest of it and its children.
+
+    Windows, which keeps no such account, has 0.
+    """
+    if not resource:
+        return 0
+    whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)[: 1 + children]
+    peak = max(resource.getrusage(who).ru_maxrss for who in whose)
+    return peak // (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, else KiB
+
+
 def record(folder: Path, facts: dict, step: str | None, seconds: float, add: bool = False) -> None:
     """Put ``facts`` into ``folder``/provenance.json, and the wall time and peak memory of ``step``,
     if any.
@@ -80,16 +99,18 @@ def record(folder: Path, facts: dict, step: str | None, seconds: float, add: boo
     file = folder / "provenance.json"
     # notebooks are executed side by side
     with open(place(folder / ".provenance.lock"), "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        if fcntl:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        else:
+            msvcrt.locking(lock.fileno(), msvcrt.LK_LOCK, 1)  # until it is closed
         before_it = known(file)
         steps = before_it.get("steps", {})
         if step is not None:
             before = steps.get(step, {}).get("seconds", 0) if add else 0
-            peak = max(
-                resource.getrusage(who).ru_maxrss
-                for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-            )
-            steps[step] = {"seconds": round(before + seconds, 1), "peak_memory_mib": peak // 1024}
+            steps[step] = {
+                "seconds": round(before + seconds, 1),
+                "peak_memory_mib": peak_memory(children=True),
+            }
         atomically(
             file,
             lambda part: part.write_text(

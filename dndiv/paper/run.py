@@ -1,7 +1,6 @@
 """Computing units side by side, and the tables that they make."""
 
 import os
-import resource
 import sys
 import time
 import warnings
@@ -128,7 +127,7 @@ def _run(unit: Unit, device: str) -> tuple[Unit, pd.DataFrame, dict]:
         "unit": repr(unit),
         "seconds": time.perf_counter() - started,
         "device": device,
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_memory_mib": provenance.peak_memory(),
         "versions": provenance.versions(),
     }
     return unit, frame, facts

@@ -1,0 +1,231 @@
+"""What the layers of a model were called with in its latest forward pass, and which feeds which.
+
+``reinforcement.py`` acts by it. Hooks do the recording, so that the model's class stays as it is.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.hooks import RemovableHandle
+
+from dndiv.checks import choose
+from dndiv.init import Layer
+
+# what holds several weights in one, and is called without its layers
+PACKED = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.Bilinear)
+# wrappers that shard or replicate a model, by name, for some of them are installed by few
+REFUSED = ("DataParallel", "FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine")
+
+Choice = Iterable[str] | Callable[[str, Layer], bool] | None
+
+
+class Call(NamedTuple):
+    """A layer's latest input and output, and the output's node in the graph of autograd."""
+
+    given: Tensor
+    output: Tensor
+    # noted at once: what acts in place on the output afterwards puts its own node there
+    node: torch.autograd.graph.Node | None
+
+
+class Recorder:
+    """Hooks on a model that keep the latest training pass: in training mode, with gradients on.
+
+    Args:
+        model: a module, or what ``DistributedDataParallel`` or ``torch.compile`` made of it.
+        layers: which of its layers are chosen, see ``Reinforcement``.
+        values: whether inputs and outputs are kept, or only the order of calls.
+        alive: whether to remember which inputs of a layer were not 0 in any pass.
+        checked: is called after every training pass, to refuse a model that cannot be treated.
+
+    Attributes:
+        names: all linear and convolutional layers, with their names. chosen: those that are chosen.
+        calls: what was recorded, by layer in the order of first calls. alive: bool [inputs] by
+            layer. group: the processes that train a copy each, or None.
+    """
+
+    def __init__(
+        self, model: nn.Module, layers: Choice, values: bool, alive: bool, checked: Callable
+    ):
+        self.group = None
+        while isinstance(model, DistributedDataParallel) or hasattr(model, "_orig_mod"):
+            self.group = getattr(model, "process_group", self.group)
+            model = getattr(model, "_orig_mod", None) or model.module  # type: ignore[assignment]
+        self.model = model
+        refuse_sharded(model)
+        self.names = _named(model)
+        if len(self.names) < 2:
+            raise ValueError(
+                f"{type(model).__name__} has {len(self.names)} linear or convolutional layer "
+                "and so no hidden one"
+            )
+        self.chosen = _chosen(self.names, layers)
+        self.calls: dict[Layer, Call | None] = {}
+        self.alive: dict[Layer, Tensor] = {}
+        self._values, self._remember, self._checked = values, alive, checked
+
+    def attach(self) -> list[RemovableHandle]:
+        """Begin. A compiled graph would hide what feeds what, so values break it at each layer."""
+        record = Watch(torch.compiler.disable(self._record) if self._values else self._record)
+        return [
+            self.model.register_forward_pre_hook(Watch(self._before)),
+            self.model.register_forward_hook(Watch(self._after)),
+            *(layer.register_forward_hook(record, with_kwargs=True) for layer in self.names),
+        ]
+
+    def __getstate__(self):  # of a copy, which is not attached
+        return self.__dict__ | {"calls": {}, "group": None}
+
+    def _before(self, model, args) -> None:
+        if model.training and torch.is_grad_enabled():
+            self.calls.clear()
+
+    def _after(self, *_) -> None:
+        if self.calls and not torch.compiler.is_compiling():
+            self._checked()
+
+    def _record(self, layer, args, kwargs, output) -> None:
+        if not layer.training or not torch.is_grad_enabled():
+            return
+        if not self._values:
+            self.calls[layer] = None
+            return
+        given = args[0] if args else kwargs["input"]
+        self.calls[layer] = Call(given, output, output.grad_fn)
+        if self._remember:
+            alive = (units_first(layer, given.detach()) != 0).any(1)
+            self.alive[layer] = self.alive.get(layer, False) | alive
+
+    def call(self, layer: Layer) -> Call:
+        """What is recorded of a layer. Raises RuntimeError if there was no training pass."""
+        if (call := self.calls.get(layer)) is None:
+            raise RuntimeError(
+                "no forward pass was seen: first call the model in training mode, with gradients on"
+            )
+        return call
+
+    def received(self, layer: Layer, by: Layer) -> Tensor:
+        """The activations of a layer as the following one receives them, [units, samples]."""
+        # where a layer was flattened, a unit has several inputs of the next: samples of it
+        seen = units_first(by, self.call(by).given)
+        return seen.unflatten(0, (units(layer), -1)).flatten(1)
+
+    def receivers(self, hidden: Iterable[Layer]) -> dict[Layer, Layer]:
+        """By layer: the only one that its outputs reach, and that receives nothing else.
+
+        Layers without a gradient are left out. Raises ValueError, naming those that have one, for
+        a layer that has none: a residual or an attention joins in, or units do not match.
+        """
+        hidden = [h for h in hidden if self.call(h).node is not None]
+        fed = self._fed()
+        found = {}
+        for layer in hidden:
+            reached = [other for other, feeders in fed.items() if layer in feeders]
+            alone = len(reached) == 1 and fed[reached[0]] == {layer}
+            if alone and inputs(reached[0]) % units(layer) == 0:
+                found[layer] = reached[0]
+        for layer in hidden:
+            if layer not in found:
+                into = ", ".join(repr(self.names[l]) for l in fed if layer in fed[l])
+                raise ValueError(
+                    f"the {units(layer)} units of layer {self.names[layer]!r} do not match the "
+                    f"inputs of one following layer that receives them alone (they reach "
+                    f"{into or 'none'}); choose others by layers=, of "
+                    f"{[self.names[l] for l in found]}"
+                )
+        return found
+
+    def _fed(self) -> dict[Layer, set[Layer | None]]:
+        """By layer: whose outputs reach its input in the graph of autograd, with no other layer in
+        between. None stands for any other matrix of parameters."""
+        ends = {call.node: layer for layer, call in self.calls.items() if call and call.node}
+        fed: dict[Layer, set[Layer | None]] = {layer: set() for layer in self.calls}
+        for layer, feeders in fed.items():
+            seen, left = set(), [self.call(layer).given.grad_fn]
+            while left:
+                if (node := left.pop()) is None or node in seen:
+                    continue
+                seen.add(node)
+                if node in ends:
+                    feeders.add(ends[node])
+                    continue
+                if hasattr(node, "variable") and node.variable.squeeze().dim() > 1:
+                    feeders.add(None)
+                left += [before for before, _ in node.next_functions]
+        return fed
+
+
+class Watch:
+    """A hook that stays where it was put: in copies and pickles of the module it does nothing."""
+
+    def __init__(self, act: Callable | None = None):
+        self.act = act
+
+    def __call__(self, *args):
+        return None if self.act is None else self.act(*args)
+
+    def __reduce__(self):
+        return Watch, ()
+
+
+def refuse_sharded(model: nn.Module) -> None:
+    """Raise ValueError where layers are not whole, or not the ones that are called."""
+    remedy = "whole layers are looked at; use DistributedDataParallel, or one process"
+    for name, module in model.named_modules():
+        for kind in type(module).__mro__:
+            if kind.__name__ in REFUSED:
+                raise ValueError(f"{name or 'the model'!r} is under {kind.__name__}, and {remedy}")
+    for name, parameter in model.named_parameters():
+        if type(parameter.data).__name__ == "DTensor":
+            raise ValueError(f"parameter {name!r} is sharded (a DTensor), and {remedy}")
+
+
+def _named(model: nn.Module) -> dict[Layer, str]:
+    """The layers that can be recorded; a shared weight counts once."""
+    found, weights = {}, set()
+    for name, layer in model.named_modules():
+        if not isinstance(layer, Layer):
+            continue
+        weight = layer._parameters.get("weight")  # none, if a parametrization computes it
+        if isinstance(weight, nn.UninitializedParameter):
+            raise ValueError(f"layer {name!r} is lazy and has no weight yet; run the model once")
+        if weight is not None and not weight.is_floating_point():
+            raise ValueError(f"layer {name!r} holds {weight.dtype}, not floating-point values")
+        if weight is None or weight not in weights:
+            found[layer] = name
+            weights.add(weight)
+    return found
+
+
+def _chosen(names: dict[Layer, str], layers: Choice) -> dict[Layer, str]:
+    if layers is None:
+        return names
+    if callable(layers):
+        found = {layer: name for layer, name in names.items() if layers(name, layer)}
+    else:
+        listed = [layers] if isinstance(layers, str) else list(layers)
+        for name in listed:
+            choose("layer", name, names.values())
+        found = {layer: name for layer, name in names.items() if name in listed}
+    if not found:
+        raise ValueError(f"layers= chooses none of {', '.join(names.values())}")
+    return found
+
+
+def units_first(layer: Layer, values: Tensor) -> Tensor:
+    """Outputs or inputs of a layer as [units, samples]; positions of a convolution are samples."""
+    positions = len(getattr(layer, "kernel_size", ()))
+    return values.movedim(values.dim() - 1 - positions, 0).flatten(1)
+
+
+def units(layer: Layer) -> int:
+    """The number of units, or output channels, of a layer."""
+    return layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+
+
+def inputs(layer: Layer) -> int:
+    """The number of inputs, or input channels, of a layer."""
+    return layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
