@@ -23,7 +23,7 @@ ifneq ($(JOBS),)
 export DNDIV_JOBS := $(JOBS)
 endif
 
-.PHONY: reproduce test setup lint lab check report coverage bench reference refresh lock clean help
+.PHONY: reproduce test test-browser setup lint lab check report coverage bench reference refresh lock clean help
 
 ifeq ($(filter $(PRESET),paper quick smoke),)
 $(error unknown PRESET '$(PRESET)'; choose paper, quick or smoke)
@@ -36,8 +36,12 @@ reproduce: setup
 	@$(PY) -m dndiv reproduce --preset $(PRESET) --device $(DEVICE)
 
 test: setup
-	$(PY) -m pytest tests
+	$(PY) -m pytest tests --ignore tests/browser
 	$(PY) -m pytest --nbval-lax --nbval-current-env notebooks
+
+# the report in Chromium (apt-get install chromium, or DNDIV_CHROMIUM=its path); without one this fails
+test-browser: setup
+	$(PY) -m pytest tests/browser
 
 setup: $(VENV)/ready
 
@@ -68,11 +72,11 @@ lab: setup
 check: setup
 	@$(PY) -m dndiv check --preset $(PRESET) --strict
 
-# README's generated parts, from the committed reference results
+# README's generated parts, report.html and report.pdf, from the committed reference results
 report: setup
 	$(PY) -m dndiv report
 
-# the finished paper run, and the last benchmark, become the committed reference
+# the finished paper run, its notebooks, and the last benchmark, become the committed reference
 reference: setup
 	$(PY) -m dndiv report --promote
 
@@ -98,4 +102,4 @@ clean:
 
 help:
 	@sed -n '2,4p' Makefile
-	@echo "# also: setup, lint, lab, check, report, coverage, bench, reference, refresh, lock, clean"
+	@echo "# also: test-browser, setup, lint, lab, check, report, coverage, bench, reference, refresh, lock, clean"

@@ -23,7 +23,7 @@ _HOME = {"Reinforcement": "reinforcement"} | dict.fromkeys(
 )
 _MODULES = ("diversity", "init", "population", "techniques")
 __all__ = sorted((*_HOME, *_MODULES))
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 
 def __getattr__(name: str):
