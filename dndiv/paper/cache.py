@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, astuple
 from functools import cache
 from pathlib import Path
@@ -20,15 +21,18 @@ from dndiv.paper import code, compute, data, files, tables
 from dndiv.paper.design import Parity, Training, Unit
 
 
-def key(unit: Unit) -> str:
-    """The key of a unit, 32 hexadecimal digits."""
+def key(unit: Unit, checksums: Mapping[str, str] | None = None) -> str:
+    """The key of a unit, 32 hexadecimal digits.
+
+    checksums: of data sets by name, in place of those of the archives here.
+    """
     kind = type(unit).__name__
     entries = {kind, unit.data, unit.setting, unit.optimizer}
     entries |= {name for arm in unit.arms for name in (arm.start, arm.technique)}
     parts = {"kind": kind, "unit": asdict(unit)}
     if isinstance(unit, Training):
         entries |= {*unit.records, unit.looks}
-        parts["data"] = data.checksum(unit.data)
+        parts["data"] = checksums[unit.data] if checksums else data.checksum(unit.data)
     if isinstance(unit, Training | Parity):
         parts["doses"] = [d and astuple(d) for d in compute.doses(unit, per_epoch=1)]
     parts["code"] = _code(kind, frozenset(entries))

@@ -67,25 +67,20 @@ def commit() -> str:
         return "unknown"
 
 
-def record(folder: Path, facts: dict, step: str | None, seconds: float, add: bool = False) -> None:
-    """Put ``facts`` into ``folder``/provenance.json, and the wall time and peak memory of ``step``,
-    if any.
-
-    add: seconds add up with those of before, for a step that goes on where it was interrupted.
-    """
+def record(folder: Path, facts: dict, step: str, seconds: float) -> None:
+    """Put ``facts`` into ``folder``/provenance.json, and the wall time and peak memory of
+    ``step``."""
     file = folder / "provenance.json"
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".provenance.lock", "w") as lock:  # notebooks are executed side by side
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = json.loads(file.read_text("utf8")) if file.exists() else {}
         steps = known.get("steps", {})
-        if step is not None:
-            before = steps.get(step, {}).get("seconds", 0) if add else 0
-            peak = max(
-                resource.getrusage(who).ru_maxrss
-                for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-            )
-            steps[step] = {"seconds": round(before + seconds, 1), "peak_memory_mib": peak // 1024}
+        peak = max(
+            resource.getrusage(who).ru_maxrss
+            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        )
+        steps[step] = {"seconds": round(seconds, 1), "peak_memory_mib": peak // 1024}
         atomically(
             file,
             lambda part: part.write_text(

@@ -341,13 +341,16 @@ def _times(facts: dict) -> str:
     """Run times and memory of the reference run, with the machine named."""
     machine, steps, versions = facts["machine"], facts["steps"], facts["versions"]
     units = facts["experiments"].values()
-    count, work = (sum(e[key] for e in units) for key in ("units", "unit_seconds"))
+    trained = facts.get("training") or {
+        key: sum(e[key] for e in units) for key in ("units", "unit_seconds")
+    }
+    count, work = trained["units"], trained["unit_seconds"]
     peak = max(e["peak_memory_mib"] for e in units) / 1024
     lines = [("step", "time", "peak memory of its largest process")]
     cores = machine["cores"]
-    time = (
-        f"{work / 60:.0f} min of single-threaded work, {work / 60 / cores:.0f} min on {cores} cores"
-    )
+    known = trained.get("timed_units") == count
+    clock = (trained["clock_seconds"] if known else work / cores) / 60
+    time = f"{work / 60:.0f} min of single-threaded work, {clock:.0f} min on {cores} cores"
     lines.append((f"training, {count} units", time, f"{peak:.1f} GiB"))
     books = [s for name, s in steps.items() if name not in ("setup", "tables")]
     minutes = sum(s["seconds"] for s in books) / 60 / 2
@@ -357,6 +360,6 @@ def _times(facts: dict) -> str:
     )
     return f"""{_markdown(lines)}
 
-Measured for the paper preset on {machine["cores"]} cores of {machine["processor"]} with \
-{machine.get("memory_gib", "?")} GiB, {facts["device"].upper()}, Python {versions["python"]}, \
-torch {versions["torch"]}."""
+Measured for the {facts["preset"]} preset on {machine["cores"]} cores of \
+{machine["processor"]} with {machine.get("memory_gib", "?")} GiB, {facts["device"].upper()}, \
+Python {versions["python"]}, torch {versions["torch"]}."""
