@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from dndiv.checks import choose
-from dndiv.paper import claims, files, tables
+from dndiv.paper import claims, files, notebooks, pictures, tables
 from dndiv.paper.claims import NOT_TESTED, OFF, TOGETHER, Result
 from dndiv.paper.files import REFERENCE
 
@@ -321,10 +321,11 @@ def write_readme() -> None:
 
 def promote() -> None:
     """Make the finished paper run, and the last benchmark, the reference; FileNotFoundError where
-    there is no finished run."""
+    there is no finished run, ValueError where its notebooks are not those of its tables."""
     paper, reference = files.results("paper"), files.results(REFERENCE)
     if not all((paper / part).exists() for part in ("claims.json", "tables", "figures")):
         raise FileNotFoundError("there is no finished paper run; make one with `make reproduce`")
+    notebooks.promote("paper", reference / "notebooks")
     # the CSV and PDF files beside the figures follow from the tables
     parts = [(paper / "tables", ()), (paper / "figures", ("*.csv", "*.pdf"))]
     if (files.RESULTS / "bench").exists():  # or else the benchmark stays the one of before
@@ -333,6 +334,8 @@ def promote() -> None:
         shutil.rmtree(reference / part.name, ignore_errors=True)
         ignored = shutil.ignore_patterns(*left_out)
         shutil.copytree(part, reference / part.name, ignore=ignored)
+    for picture in (reference / "figures").glob("*.png"):
+        picture.write_bytes(pictures.small(picture.read_bytes()))
     for name in ("claims.json", "provenance.json"):
         shutil.copy(paper / name, reference / name)
 

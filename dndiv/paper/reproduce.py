@@ -22,6 +22,7 @@ from dndiv.paper.files import atomically
 
 # how tables are made is known by the tables
 MADE = ("dndiv.paper.tables", "table")
+EXECUTED = ("dndiv.paper.notebooks", "execute")  # a copy depends on how it is executed, too
 FILES = {"CLAIMS": files.CLAIMS, "ASSUMPTIONS": files.ASSUMPTIONS}
 TWO = 2  # notebooks at a time, one thread each
 
@@ -134,7 +135,7 @@ def _notebook(source: Path, preset: str, sheets: dict) -> tuple[str, Path, str]:
     """The entry of a notebook: its name, the executed file, and the digest of what it is from."""
     cells = json.loads(source.read_text("utf8"))["cells"]
     texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
-    names = code.mentioned(code.stripped("\n".join(texts)))
+    names = [*code.mentioned(code.stripped("\n".join(texts))), EXECUTED]
     made_from = _digest(source.read_text("utf8"), sheets, *_sources(names))
     return f"notebooks/{source.stem}", notebooks.executed(source, preset), made_from
 
