@@ -82,14 +82,15 @@ def check(args) -> int:
 
 
 def report(args) -> int:
-    """Write report.html and report.pdf of a preset; of the reference, README's generated parts as
-    well, after a finished paper run has become it (--promote)."""
-    from dndiv.paper import page, report
+    """Write report.html and report.pdf of a preset; of the reference, README's generated parts and
+    codecheck.yml as well, after a finished paper run has become it (--promote)."""
+    from dndiv.paper import metadata, page, report
 
     if args.promote:
         report.promote()
     if args.preset == REFERENCE:
         report.write_readme()
+        metadata.write()
     for file in page.make(args.preset):
         print(file)
     return 0
