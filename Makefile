@@ -23,7 +23,7 @@ ifneq ($(JOBS),)
 export DNDIV_JOBS := $(JOBS)
 endif
 
-.PHONY: reproduce test setup lint lab check report coverage bench reference refresh lock clean help
+.PHONY: reproduce test test-browser setup lint lab check report coverage bench reference refresh lock clean help
 
 # one word, and one of these: a % would be a pattern on the other side
 ifneq ($(words $(PRESET))$(filter-out paper quick smoke,$(PRESET)),1)
@@ -37,8 +37,12 @@ reproduce: setup
 	@$(PY) -m dndiv reproduce --preset $(PRESET) --device $(DEVICE)
 
 test: setup
-	$(PY) -m pytest tests
+	$(PY) -m pytest tests --ignore tests/browser
 	$(PY) -m pytest --nbval-lax --nbval-current-env notebooks
+
+# the report in Chromium (apt-get install chromium, or DNDIV_CHROMIUM=its path); without one this fails
+test-browser: setup
+	$(PY) -m pytest tests/browser
 
 setup: $(VENV)/ready
 
@@ -70,11 +74,11 @@ lab: setup
 check: setup
 	@$(PY) -m dndiv check --preset $(PRESET) --strict
 
-# README's generated parts, from the committed reference results
+# README's generated parts, report.html and report.pdf, from the committed reference results
 report: setup
 	$(PY) -m dndiv report
 
-# the finished paper run, and the last benchmark, become the committed reference
+# the finished paper run, its notebooks, and the last benchmark, become the committed reference
 reference: setup
 	$(PY) -m dndiv report --promote
 
@@ -100,4 +104,4 @@ clean:
 
 help:
 	@sed -n '2,4p' Makefile
-	@echo "# also: setup, lint, lab, check, report, coverage, bench, reference, refresh, lock, clean"
+	@echo "# also: test-browser, setup, lint, lab, check, report, coverage, bench, reference, refresh, lock, clean"

@@ -24,7 +24,7 @@ _HOME = {"Reinforcement": "reinforcement", "diagnose": "diagnosis"} | dict.fromk
 )
 _MODULES = ("diagnosis", "diversity", "init", "literature", "population", "techniques")
 __all__ = sorted((*_HOME, *_MODULES))
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 
 def __getattr__(name: str):

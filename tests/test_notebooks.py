@@ -2,14 +2,17 @@
 noticed."""
 
 import ast
+import base64
 import json
 import os
 import shutil
 import subprocess
 import sys
 
+import nbformat
 import pytest
 
+from dndiv.paper import files, notebooks, pictures, report, tables
 from dndiv.paper.files import ROOT
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -18,6 +21,10 @@ BOOKS = {path.stem: json.loads(path.read_text("utf8")) for path in NOTEBOOKS}
 
 def code_cells(book):
     return [cell for cell in book["cells"] if cell["cell_type"] == "code"]
+
+
+def texts(cells):
+    return ["".join(cell["source"]) for cell in cells]
 
 
 def compared(cell):
@@ -105,3 +112,74 @@ def test_a_broken_formula_turns_nbval_red(tmp_path, good, bad):
     result = nbval(tmp_path, "05_initialization.ipynb")
     assert result.returncode == (1 if good else 0), result.stdout
     assert ("failed" in result.stdout) == bool(good)
+
+
+# -------------------------------------------------------------------- those of the reference run
+def test_the_committed_copies_are_those_of_the_committed_tables():
+    """A reference that knows the keys of its units was made with its notebooks."""
+    folder = files.results(files.REFERENCE)
+    facts = json.loads((folder / "provenance.json").read_text("utf8"))
+    kept = sorted(path.name for path in (folder / "notebooks").glob("*.ipynb"))
+    if not all("keys" in entry for entry in facts["experiments"].values()):
+        assert kept == []  # nothing is there that nobody can vouch for
+        return
+    assert kept == [path.name for path in NOTEBOOKS]
+    for path in NOTEBOOKS:
+        text = (folder / "notebooks" / path.name).read_text("utf8")
+        copy = json.loads(text)
+        assert copy["metadata"]["dndiv"]["tables"] == tables.digest("reference")
+        own = [c for c in code_cells(copy) if "injected-parameters" not in c["metadata"]["tags"]]
+        assert texts(own) == texts(code_cells(BOOKS[path.stem]))
+        outputs = [o for c in own for o in c["outputs"]]
+        assert outputs and all(o["output_type"] != "error" for o in outputs)
+        assert len(text) < 2e6
+
+
+@pytest.fixture
+def run(results, monkeypatch, tmp_path):
+    """A finished paper run with one notebook, and a reference to be replaced."""
+    monkeypatch.setattr(notebooks, "FOLDER", tmp_path / "books")
+    monkeypatch.setattr(files, "ROOT", tmp_path)
+    for folder in ("paper/figures", "paper/tables", "bench"):
+        (results / folder).mkdir(parents=True)
+    shutil.copy(ROOT / "results/reference/figures/init_gram.png", results / "paper/figures")
+    shutil.copy(ROOT / "results/reference/tables/baselines.csv.bz2", results / "paper/tables")
+    for name in ("claims.json", "provenance.json"):
+        shutil.copy(ROOT / "results/reference" / name, results / "paper")
+    book = nbformat.v4.new_notebook(metadata=BOOKS["00_overview"]["metadata"])
+    cells = [
+        ('PRESET = "reference"\nDEVICE = "auto"', ["parameters"]),
+        (f"from IPython.display import Image\nImage({str(FIGURE)!r}, width=300)", []),
+    ]
+    for source, tags in cells:
+        book.cells.append(nbformat.v4.new_code_cell(source, metadata={"tags": tags}))
+    (tmp_path / "books").mkdir()
+    nbformat.write(book, tmp_path / "books" / "00_x.ipynb")
+    assert notebooks.execute(tmp_path / "books" / "00_x.ipynb", "paper", "cpu") == 0
+    return results
+
+
+FIGURE = ROOT / "results/reference/bench/bench.png"
+
+
+def test_promoting_keeps_the_notebooks_of_the_run_with_small_pictures(run, tmp_path):
+    before = (run / "paper" / "notebooks" / "00_x.ipynb").read_text("utf8")
+    report.promote()
+    reference = tmp_path / "results" / "reference"
+    text = (reference / "notebooks" / "00_x.ipynb").read_text("utf8")
+    copy = json.loads(text)
+    assert copy["metadata"]["dndiv"]["tables"] == tables.digest("paper")
+    assert str(tmp_path) not in text.replace(str(FIGURE), "") and "papermill" not in text
+    [picture] = [o["data"] for o in copy["cells"][-1]["outputs"]]
+    assert base64.b64decode(picture["image/png"]) == pictures.small(FIGURE.read_bytes())
+    assert len(text) <= len(before)
+    figure = (run / "paper" / "figures" / "init_gram.png").read_bytes()
+    assert (reference / "figures" / "init_gram.png").read_bytes() == pictures.small(figure)
+    assert (reference / "bench").exists() and (reference / "claims.json").exists()
+
+
+def test_a_run_whose_notebooks_are_of_other_tables_is_not_promoted(run, tmp_path):
+    shutil.copy(ROOT / "results/reference/tables/intervention.csv.bz2", run / "paper/tables")
+    with pytest.raises(ValueError, match="00_x.ipynb is not there, or is of other tables"):
+        report.promote()
+    assert not (tmp_path / "results" / "reference").exists()

@@ -104,13 +104,16 @@ def _techniques(results: list[Result]) -> str:
         for r in _settings(results, claim)
         if r.reason != OFF and r.estimate is not None
     ]
-    worst = min(acting, key=lambda r: r.estimate)
+    worst = min(acting, key=lambda r: r.estimate, default=None)
+    lowest = worst and (
+        f". The lowest estimate: {worst.group.replace('_', ' ')}, {worst.setting}, "
+        f"{measured(vars(worst))} (`{worst.claim}`, {worst.said})"
+    )
     return (
         f"{report.headline(results, 'early-help')}. {report.headline(results, 'escape')} of the "
         "networks where one acts. Off: of the coefficients that were tried on held-out images the "
         f"best was not better than none by {outcomes.ERRORS} standard errors, so that nothing is "
-        f"tested. The lowest estimate: {worst.group.replace('_', ' ')}, {worst.setting}, "
-        f"{measured(vars(worst))} (`{worst.claim}`, {worst.said})"
+        f"tested{lowest or ''}"
     )
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict, astuple
 from functools import cache
 from pathlib import Path
@@ -23,12 +24,16 @@ from dndiv.paper.design import Parity, Training, Unit
 GIVEN = {("dndiv.paper.data", "fetch"), ("dndiv.paper.compute", "registered")}
 
 
-def key(unit: Unit) -> str:
-    """The key of a unit, 32 hexadecimal digits."""
-    return hashlib.sha256(json.dumps(parts(unit), sort_keys=True).encode()).hexdigest()[:32]
+def key(unit: Unit, checksums: Mapping[str, str] | None = None) -> str:
+    """The key of a unit, 32 hexadecimal digits.
+
+    checksums: of data sets by name, in place of those of the archives here.
+    """
+    text = json.dumps(parts(unit, checksums), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def parts(unit: Unit) -> dict:
+def parts(unit: Unit, checksums: Mapping[str, str] | None = None) -> dict:
     """What a unit's rows depend on."""
     kind = type(unit).__name__
     entries = {kind, unit.data, unit.setting.partition(" ")[0], unit.optimizer}
@@ -36,7 +41,7 @@ def parts(unit: Unit) -> dict:
     found = {"kind": kind, "unit": asdict(unit)}
     if isinstance(unit, Training):
         entries |= {*unit.records, unit.looks}
-        found["data"] = data.checksum(unit.data)
+        found["data"] = checksums[unit.data] if checksums else data.checksum(unit.data)
     if isinstance(unit, Training | Parity):
         found["doses"] = [d and astuple(d) for d in compute.doses(unit, per_epoch=1)]
     return found | {"code": _code(kind, frozenset(entries))}

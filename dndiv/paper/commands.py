@@ -72,12 +72,16 @@ def refresh(args) -> int:
 def check(args) -> int:
     """Print the verdicts, write claims.json; exit status 1 where a decided verdict is not the
     registered one."""
-    from dndiv.paper import claims, report
+    from dndiv.paper import agreement, claims, report
 
     results = claims.evaluate(lambda name: tables.read(name, args.preset))
     if args.preset != REFERENCE:  # which is as it is committed
         report.write(results, files.results(args.preset) / "claims.json")
     print(report.as_text(results))
+    if args.preset == REFERENCE:
+        print(f"\n{agreement.standing()}")
+    elif args.preset == "paper":
+        print(f"\n{agreement.agreement('paper')}")
     enough = args.preset in ("paper", REFERENCE)
     different = report.differences(results, enough) if args.strict else []
     for line in different:
@@ -86,13 +90,17 @@ def check(args) -> int:
 
 
 def report(args) -> int:
-    """Make a finished paper run the reference (--promote), and bring README's generated parts up
-    to it."""
-    from dndiv.paper import report
+    """Write report.html and report.pdf of a preset; of the reference, README's generated parts and
+    codecheck.yml as well, after a finished paper run has become it (--promote)."""
+    from dndiv.paper import metadata, page, report
 
     if args.promote:
         report.promote()
-    report.write_readme()
+    if args.preset == REFERENCE:
+        report.write_readme()
+        metadata.write()
+    for file in page.make(args.preset):
+        print(file)
     return 0
 
 
@@ -160,7 +168,8 @@ def _parser() -> argparse.ArgumentParser:
     command(notebook, PRESETS, device=True).add_argument("source", type=Path)
     checked = command(check, (*PRESETS, REFERENCE))
     checked.add_argument("--strict", action="store_true", help="fail where a verdict differs")
-    promoted = command(report)
+    promoted = command(report, (*PRESETS, REFERENCE))
+    promoted.set_defaults(preset=REFERENCE)
     promoted.add_argument("--promote", action="store_true", help="results/paper is it from now on")
     command(tune, PRESETS, device=True)
     command(bench)

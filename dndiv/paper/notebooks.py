@@ -1,12 +1,14 @@
 """Notebooks: executed headlessly into results, and their sources with compared outputs."""
 
+import base64
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
 
-from dndiv.paper import files, provenance
+from dndiv.paper import files, pictures, provenance, tables
 
 FOLDER = files.ROOT / "notebooks"
 KERNEL = "python3"  # the one that ipykernel puts into every environment
@@ -33,7 +35,7 @@ def execute(source: Path, preset: str, device: str) -> int:
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    started = time.perf_counter()
+    started, of = time.perf_counter(), tables.digest(preset)
     os.environ.pop("PYTHONWARNINGS", None)  # a kernel would stop at warnings of Jupyter's own
     parameters = {"PRESET": preset, "DEVICE": device}
     known = papermill.inspect_notebook(str(source))
@@ -68,8 +70,10 @@ def execute(source: Path, preset: str, device: str) -> int:
     if stopped:
         _say(f"{source.name}: {stopped}\nThe copy with its traceback is {failed}.")
         return 1
-    book["metadata"].pop("papermill", None)  # it holds paths of this machine
-    failed.write_text(json.dumps(book, indent=1, ensure_ascii=False) + "\n", "utf8")
+    for part in (book, *book["cells"]):
+        part["metadata"].pop("papermill", None)  # it holds paths of this machine, and times
+    book["metadata"]["dndiv"] = {"preset": preset, "tables": of}
+    _write(book, failed)
     os.replace(failed, target)
     seconds = time.perf_counter() - started
     provenance.record(files.results(preset), {}, step=source.stem, seconds=seconds)
@@ -79,6 +83,29 @@ def execute(source: Path, preset: str, device: str) -> int:
 def _run_of(cell: dict) -> dict:
     """What papermill says of the run of a cell: its status, and when it was started."""
     return cell["metadata"].get("papermill", {})
+
+
+def promote(preset: str, target: Path) -> None:
+    """Copy the executed notebooks of a preset, their pictures made small, in place of those that
+    are in ``target``. ValueError where one is not there, or was not made of its tables."""
+    books, of = {}, tables.digest(preset)
+    for source in sources():
+        copy = executed(source, preset)
+        book = json.loads(copy.read_text("utf8")) if copy.exists() else {"metadata": {}}
+        if book["metadata"].get("dndiv", {}).get("tables") != of:
+            raise ValueError(
+                f"{copy} is not there, or is of other tables than those beside it; "
+                f"`make reproduce PRESET={preset}` makes it"
+            )
+        for output in (o for cell in book["cells"] for o in cell.get("outputs", ())):
+            if png := output.get("data", {}).get("image/png"):
+                small = pictures.small(base64.b64decode("".join(png)))
+                output["data"]["image/png"] = base64.b64encode(small).decode()
+        books[source.name] = book
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    for name, book in books.items():
+        _write(book, target / name)
 
 
 def refresh(source: Path) -> None:
@@ -102,6 +129,10 @@ def refresh(source: Path) -> None:
         "language_info": {"name": "python"},
     }
     nbformat.write(book, source)
+
+
+def _write(book: dict, file: Path) -> None:
+    file.write_text(json.dumps(book, indent=1, ensure_ascii=False) + "\n", "utf8")
 
 
 def _say(text: str) -> None:

@@ -90,12 +90,9 @@ def peak_memory(children: bool = False) -> int:
     return peak // (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, else KiB
 
 
-def record(folder: Path, facts: dict, step: str | None, seconds: float, add: bool = False) -> None:
-    """Put ``facts`` into ``folder``/provenance.json, and the wall time and peak memory of ``step``,
-    if any.
-
-    add: seconds add up with those of before, for a step that goes on where it was interrupted.
-    """
+def record(folder: Path, facts: dict, step: str, seconds: float) -> None:
+    """Put ``facts`` into ``folder``/provenance.json, and the wall time and peak memory of
+    ``step``."""
     file = folder / "provenance.json"
     # notebooks are executed side by side
     with open(place(folder / ".provenance.lock"), "a") as lock:
@@ -103,17 +100,13 @@ def record(folder: Path, facts: dict, step: str | None, seconds: float, add: boo
             fcntl.flock(lock, fcntl.LOCK_EX)
         else:
             msvcrt.locking(lock.fileno(), msvcrt.LK_LOCK, 1)  # until it is closed
-        before_it = known(file)
-        steps = before_it.get("steps", {})
-        if step is not None:
-            before = steps.get(step, {}).get("seconds", 0) if add else 0
-            steps[step] = {
-                "seconds": round(before + seconds, 1),
-                "peak_memory_mib": peak_memory(children=True),
-            }
+        before = known(file)
+        steps = before.get("steps", {})
+        memory = peak_memory(children=True)
+        steps[step] = {"seconds": round(seconds, 1), "peak_memory_mib": memory}
         atomically(
             file,
             lambda part: part.write_text(
-                json.dumps(before_it | facts | {"steps": steps}, indent=1) + "\n", "utf8"
+                json.dumps(before | facts | {"steps": steps}, indent=1) + "\n", "utf8"
             ),
         )

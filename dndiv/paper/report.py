@@ -10,7 +10,7 @@ from statistics import mean, median
 import pandas as pd
 
 from dndiv.checks import choose
-from dndiv.paper import claims, files, schema, tables
+from dndiv.paper import claims, files, notebooks, pictures, schema, tables
 from dndiv.paper.claims import NOT_TESTED, OFF, TOGETHER, Result
 from dndiv.paper.files import REFERENCE
 
@@ -324,10 +324,11 @@ def write_readme() -> None:
 
 def promote() -> None:
     """Make the finished paper run, and the last benchmark, the reference; FileNotFoundError where
-    there is no finished run."""
+    there is no finished run, ValueError where its notebooks are not those of its tables."""
     paper, reference = files.results("paper"), files.results(REFERENCE)
     if not all((paper / part).exists() for part in ("claims.json", "tables", "figures")):
         raise FileNotFoundError("there is no finished paper run; make one with `make reproduce`")
+    notebooks.promote("paper", reference / "notebooks")
     # the CSV and PDF files beside the figures follow from the tables
     parts = [(paper / "tables", ()), (paper / "figures", ("*.csv", "*.pdf"))]
     if (files.RESULTS / "bench").exists():  # or else the benchmark stays the one of before
@@ -336,6 +337,8 @@ def promote() -> None:
         shutil.rmtree(reference / part.name, ignore_errors=True)
         ignored = shutil.ignore_patterns(*left_out)
         shutil.copytree(part, reference / part.name, ignore=ignored)
+    for picture in (reference / "figures").glob("*.png"):
+        picture.write_bytes(pictures.small(picture.read_bytes()))
     for name in ("claims.json", "provenance.json"):
         shutil.copy(paper / name, reference / name)
 
@@ -344,13 +347,16 @@ def _times(facts: dict) -> str:
     """Run times and memory of the reference run, with the machine named."""
     machine, steps, versions = facts["machine"], facts["steps"], facts["versions"]
     units = facts["experiments"].values()
-    count, work = (sum(e[key] for e in units) for key in ("units", "unit_seconds"))
+    trained = facts.get("training") or {
+        key: sum(e[key] for e in units) for key in ("units", "unit_seconds")
+    }
+    count, work = trained["units"], trained["unit_seconds"]
     peak = max(e["peak_memory_mib"] for e in units) / 1024
     lines = [("step", "time", "peak memory of its largest process")]
     cores = machine["cores"]
-    time = (
-        f"{work / 60:.0f} min of single-threaded work, {work / 60 / cores:.0f} min on {cores} cores"
-    )
+    known = trained.get("timed_units") == count
+    clock = (trained["clock_seconds"] if known else work / cores) / 60
+    time = f"{work / 60:.0f} min of single-threaded work, {clock:.0f} min on {cores} cores"
     lines.append((f"training, {count} units", time, f"{peak:.1f} GiB"))
     books = [s for name, s in steps.items() if name not in ("setup", "tables")]
     minutes = sum(s["seconds"] for s in books) / 60 / 2
@@ -360,6 +366,6 @@ def _times(facts: dict) -> str:
     )
     return f"""{_markdown(lines)}
 
-Measured for the paper preset on {machine["cores"]} cores of {machine["processor"]} with \
-{machine.get("memory_gib", "?")} GiB, {facts["device"].upper()}, Python {versions["python"]}, \
-torch {versions["torch"]}."""
+Measured for the {facts["preset"]} preset on {machine["cores"]} cores of \
+{machine["processor"]} with {machine.get("memory_gib", "?")} GiB, {facts["device"].upper()}, \
+Python {versions["python"]}, torch {versions["torch"]}."""

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,9 +20,11 @@ from dndiv.paper import code, files, notebooks, provenance, tables
 from dndiv.paper.code import Name
 from dndiv.paper.design import EXPERIMENTS, PRESETS, table_names, units
 from dndiv.paper.files import atomically
+from dndiv.paper.names import SERIES
 
 # how tables are made is known by the tables
 MADE = ("dndiv.paper.tables", "table")
+EXECUTED = ("dndiv.paper.notebooks", "execute")  # a copy depends on how it is executed, too
 FILES = {"CLAIMS": files.CLAIMS, "ASSUMPTIONS": files.ASSUMPTIONS}
 TWO = 2  # notebooks at a time, one thread each
 
@@ -44,11 +46,14 @@ def reproduce(preset: str, device: str, jobs: int | None) -> int:
         if subprocess.run([sys.executable, "-m", "dndiv", *words]).returncode:
             return 1
         state.note(*verdicts)
-    if made or books or judge:
+    pages = _make_report(state)
+    if made or books or judge or pages:
         print(f"Done: tables, figures, executed notebooks and verdicts are in {state.folder}.")
+        print(_went(state.folder))
     else:
         count = len(notebooks.sources())
         print(f"Nothing to do: {state.folder} is up to date ({count} notebooks).")
+    print(f"What came out is in {state.folder / 'report.html'}; open it in a browser.")
     return 0
 
 
@@ -82,49 +87,81 @@ def status(preset: str) -> int:
 
 def table_entry(name: str, preset: str, names: Sequence[str]) -> Entry:
     """The entry of a table, on the data sets ``names``."""
-    from dndiv.paper import cache, run
+    from dndiv.paper import run
 
-    keys = [cache.key(unit) for unit in units(run.source(name)[0], preset, names)]
+    experiment, _ = run.source(name)
+    return _table_entry(name, preset, {experiment: _unit_keys(experiment, preset, names)})
+
+
+def _table_entry(name: str, preset: str, made_from: Mapping[str, str]) -> Entry:
+    from dndiv.paper import run
+
     parts = code.digest([("dndiv.paper.design", "PARTS")])
-    return f"tables/{name}", tables.path(name, preset), _digest(keys, parts)
+    return (
+        f"tables/{name}",
+        tables.path(name, preset),
+        _digest(made_from[run.source(name)[0]], parts),
+    )
 
 
 def make_tables(state: "State", device: str, jobs: int | None) -> bool:
     """Compute what is missing, and write the tables that it is in; whether there was anything."""
     from dndiv.paper import data, run
 
-    started, preset = time.perf_counter(), state.preset
+    preset = state.preset
     device = run.choose_device(device)
     names, notice = data.resolve(PRESETS[preset].data)
     for folder in (state.folder, files.RESULTS / "cache"):
         files.sweep(folder)
-    entries = {name: table_entry(name, preset, names) for name in table_names()}
+    made_from = keys(preset, names)
+    entries = {name: _table_entry(name, preset, made_from) for name in table_names()}
     stale = {name: entry for name, entry in entries.items() if not state.holds(*entry)}
     todo = run.all_missing(preset, names) if stale else []
     if not stale:
         return False
     _say(notice or f"data: {', '.join(data.DATA[n] for n in names)}")
     run.compute_units(preset, todo, device, jobs)
+    wrote = time.perf_counter()
     run.write(preset, names, list(stale), jobs)
     for entry in stale.values():
         state.note(*entry)
+    experiments = {
+        name: run.cost(name, preset, names) | {"keys": made_from[name]} for name in EXPERIMENTS
+    }
     facts = {
         "preset": preset,
         "commit": provenance.commit(),
         "versions": provenance.versions(),
         "machine": provenance.machine(),
+        "arithmetic": run.arithmetic(jobs),
         "device": device,
         "notice": notice,
-        "data": {name: data.checksum(name) for name in names},
-        "experiments": {name: run.cost(name, preset, names) for name in EXPERIMENTS},
+        "data": {name: data.checksum(name) for name in dict.fromkeys((*names, SERIES))},
+        "experiments": experiments,
+        "training": run.training(preset, names),
     }
-    step, seconds = "tables" if todo else None, time.perf_counter() - started
-    provenance.record(state.folder, facts, step=step, seconds=seconds, add=True)
+    provenance.record(state.folder, facts, step="tables", seconds=time.perf_counter() - wrote)
     ready = Path(sys.prefix) / "ready"  # left by `make setup`
     if ready.exists():
         setup = float(ready.read_text().split()[0])
         provenance.record(state.folder, {}, step="setup", seconds=setup)
     return True
+
+
+def keys(
+    preset: str, names: Sequence[str], checksums: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """By experiment, the digest of the keys of all its units, on the data sets ``names``.
+
+    checksums: theirs, in place of those of the archives here.
+    """
+    return {name: _unit_keys(name, preset, names, checksums) for name in EXPERIMENTS}
+
+
+def _unit_keys(experiment, preset, names, checksums=None) -> str:
+    from dndiv.paper import cache
+
+    return _digest([cache.key(unit, checksums) for unit in units(experiment, preset, names)])
 
 
 def _execute(books: Iterable[Path], state: "State", sheets: dict, device: str) -> list[bool]:
@@ -146,9 +183,42 @@ def _execute(books: Iterable[Path], state: "State", sheets: dict, device: str) -
 def _notebook(source: Path, preset: str, sheets: dict) -> Entry:
     cells = json.loads(source.read_text("utf8"))["cells"]
     texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
-    names = code.mentioned(code.stripped("\n".join(texts)))
+    names = [*code.mentioned(code.stripped("\n".join(texts))), EXECUTED]
     made_from = _digest(source.read_text("utf8"), sheets, *_sources(names))
     return f"notebooks/{source.stem}", notebooks.executed(source, preset), made_from
+
+
+def _make_report(state: "State") -> bool:
+    """Write the report, as a page and on paper, where it is not there as it would be made now;
+    whether it was written."""
+    from dndiv.paper import books, page
+
+    made = {name: entry["sha256"] for name, entry in state.entries.items() if "report" not in name}
+    pictures = [_content(file) for file in sorted((state.folder / "figures").glob("*.png"))]
+    templates = [file.read_text("utf8") for file in sorted(page.TEMPLATES.iterdir())]
+    words = [vars(section) for section in books.sections(state.preset)]
+    sources = _sources([("dndiv.paper.page", "make")])
+    made_from = _digest(made, pictures, templates, words, sources)
+    both = [state.folder / f"report.{kind}" for kind in ("html", "pdf")]
+    if all(state.holds(file.name, file, made_from) for file in both):
+        return False
+    _say(f"report ({state.preset})")
+    for file in page.make(state.preset):
+        state.note(file.name, file, made_from)
+    return True
+
+
+def _went(folder: Path) -> str:
+    """Where the time went, in a sentence, by what a run has recorded."""
+    facts = json.loads((folder / "provenance.json").read_text("utf8"))
+    spent = sorted(((e["unit_seconds"], n) for n, e in facts["experiments"].items()), reverse=True)
+    total = sum(seconds for seconds, _ in spent)
+    parts = ", ".join(f"{name} {100 * s / max(total, 1e-9):.0f} %" for s, name in spent)
+    books = [s["seconds"] for n, s in facts["steps"].items() if n not in ("setup", "tables")]
+    return (
+        f"Where the time went: {total / 60:.1f} min of single-threaded work on tables ({parts}); "
+        f"{sum(books) / 60:.1f} min on {len(books)} notebooks, {TWO} at a time."
+    )
 
 
 def _verdicts(preset: str, sheets: dict) -> Entry:
@@ -165,6 +235,10 @@ def _sources(names: Iterable[Name]) -> list[str]:
 
 def _mentions(found: dict[Name, str], constant: str) -> bool:
     return ("dndiv.paper.files", constant) in found
+
+
+def _content(file: Path) -> str:
+    return hashlib.sha256(files.content(file)).hexdigest()
 
 
 def _digest(*parts: object) -> str:
@@ -199,15 +273,14 @@ class State:
         if self.entries.get(name, {}).get("made_from") != made_from:
             return "stale"
         try:
-            whole = self.known(name) == hashlib.sha256(files.content(file)).hexdigest()
+            whole = self.known(name) == _content(file)
         except OSError:
             whole = False
         return "current" if whole else "damaged"
 
     def note(self, name: str, file: Path, made_from: str) -> None:
         """Remember that a file has just been made."""
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
-        self.entries[name] = {"made_from": made_from, "sha256": content}
+        self.entries[name] = {"made_from": made_from, "sha256": _content(file)}
         text = json.dumps(self.entries, indent=1, sort_keys=True) + "\n"
         atomically(self.file, lambda part: part.write_text(text, "utf8"))
 

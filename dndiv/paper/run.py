@@ -1,10 +1,11 @@
 """Computing units side by side, and the tables that they make."""
 
 import os
+import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import joblib
 import pandas as pd
@@ -90,15 +91,73 @@ def cost(experiment: str, preset: str, names: Sequence[str]) -> dict:
     }
 
 
+def training(preset: str, names: Sequence[str]) -> dict:
+    """What all units on disk took together, each counted once.
+
+    unit_seconds: of single-threaded work, added over units; clock_seconds: while any of them was
+    computed, however often the run was interrupted, of the timed_units that know when that was.
+    """
+    every = dict.fromkeys(
+        u for name in design.EXPERIMENTS for u in design.units(name, preset, names)
+    )
+    facts = [cache.facts(unit) for unit in every]
+    spans = [(f["ended"] - f["seconds"], f["ended"]) for f in facts if "ended" in f]
+    return {
+        "units": len(facts),
+        "unit_seconds": round(sum(f["seconds"] for f in facts), 1),
+        "clock_seconds": round(covered(spans), 1),
+        "timed_units": len(spans),
+    }
+
+
+def covered(spans: Iterable[tuple[float, float]]) -> float:
+    """The length of the union of intervals (start, end)."""
+    total, reached = 0.0, -float("inf")
+    for start, end in sorted(spans):
+        total += max(0.0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
+
+
+def arithmetic(jobs: int | None) -> dict[str, str | int]:
+    """What the last bits of sums depend on, and the number of processes, which they do not."""
+    blas = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+    return {
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "blas": blas[1] if blas else "unknown",
+        "threads_per_unit": 1,
+        "processes": _jobs(jobs),
+    }
+
+
 def _compute(label: str, todo: Sequence[Unit], device: str, jobs: int) -> None:
     started, address = time.perf_counter(), os.environ.get("DNDIV_CLUSTER", "")
     where = cluster.results(address, todo, device) if address else _here(todo, device, jobs)
     place = next(where)  # first of all it is said where they are computed
     _say(f"{label}: computing {len(todo)} units on {place}")
-    bar = tqdm(where, total=len(todo), desc=label, unit="unit", disable=None)
-    for unit, frame, facts in bar:
+    for unit, frame, facts in _progress(where, len(todo), label):
         cache.keep(unit, frame, facts)
     _say(f"{label}: done in {time.perf_counter() - started:.0f} s")
+
+
+def _progress(results: Iterable, total: int, label: str) -> Iterator:
+    """Results as they come: with a bar on a terminal, in a log with a line per tenth or minute."""
+    if sys.stderr.isatty():
+        yield from tqdm(results, total=total, desc=label, unit="unit")
+        return
+    started = said = time.perf_counter()
+    tenths = 0
+    for done, result in enumerate(results, 1):
+        yield result
+        now = time.perf_counter()
+        if done * 10 // total > tenths or now - said >= 60:
+            said, tenths = now, done * 10 // total
+            left = (now - started) * (total - done) / done
+            _say(f"{label}: {done} of {total} units, {_span(now - started)}, {_span(left)} to go")
+
+
+def _span(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 def _say(text: str) -> None:
@@ -126,6 +185,7 @@ def _run(unit: Unit, device: str) -> tuple[Unit, pd.DataFrame, dict]:
     facts = {
         "unit": repr(unit),
         "seconds": time.perf_counter() - started,
+        "ended": time.time(),
         "device": device,
         "peak_memory_mib": provenance.peak_memory(),
         "versions": provenance.versions(),

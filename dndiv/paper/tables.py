@@ -5,6 +5,7 @@ beside it. ``arm`` and ``layer`` are the texts of an ``Arm`` and of a ``Place``.
 """
 
 import bz2
+import hashlib
 from pathlib import Path
 
 import pandas as pd
@@ -50,6 +51,14 @@ def read(name: str, preset: str) -> pd.DataFrame:
     except (OSError, EOFError, ValueError, KeyError) as error:
         remedy = "check it out again" if preset == REFERENCE else "`make reproduce` makes it again"
         raise ValueError(f"the table {file} is damaged ({error}); {remedy}") from error
+
+
+def digest(preset: str) -> str:
+    """SHA-256 of all tables that a run has left, by their names."""
+    found = hashlib.sha256()
+    for file in sorted(path("", preset).parent.glob("*.csv.bz2")):
+        found.update(f"{file.name}\n{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()
 
 
 def write(table: pd.DataFrame, name: str, preset: str) -> None:

@@ -1,0 +1,34 @@
+"""Pictures made small: fewer colours, the same pixels."""
+
+import base64
+import io
+from pathlib import Path
+
+COLORS = 256
+
+
+def small(png: bytes) -> bytes:
+    """A PNG with a palette of at most ``COLORS`` colours; as it is where that is not smaller."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(png)) as picture:
+        if picture.mode == "P":  # small already
+            return png
+        flat = Image.new("RGB", picture.size, "white")
+        flat.paste(picture, mask=picture.getchannel("A") if picture.mode == "RGBA" else None)
+    buffer = io.BytesIO()
+    flat.quantize(COLORS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return min(buffer.getvalue(), png, key=len)
+
+
+def size(png: bytes) -> tuple[int, int]:
+    """(width, height) of a PNG in pixels, by its header."""
+    return int.from_bytes(png[16:20]), int.from_bytes(png[20:24])
+
+
+def embedded(file: Path) -> dict[str, str | int]:
+    """A PNG file, made small, as what an <img> takes: src, width, height."""
+    content = file.read_bytes()
+    width, height = size(content)
+    text = base64.b64encode(small(content)).decode()
+    return {"src": f"data:image/png;base64,{text}", "width": width, "height": height}
