@@ -23,7 +23,7 @@ ifneq ($(JOBS),)
 export DNDIV_JOBS := $(JOBS)
 endif
 
-.PHONY: reproduce test setup lint lab check report coverage bench reference refresh lock clean help
+.PHONY: reproduce test setup lint lab check report coverage bench reference refresh docs lock clean help
 
 ifeq ($(filter $(PRESET),paper quick smoke),)
 $(error unknown PRESET '$(PRESET)'; choose paper, quick or smoke)
@@ -88,6 +88,11 @@ bench: setup
 refresh: setup
 	$(PY) -m dndiv refresh
 
+# the library's reference, from its docstrings, as pages in build/docs; formulas are typeset by MathJax
+docs: setup
+	$(PY) -W error::UserWarning:pdoc.doc -c "import dndiv, pdoc.__main__ as p; [getattr(dndiv, n) for n in dndiv.__all__]; p.cli()" \
+	  --docformat google --math --output-directory build/docs dndiv
+
 # pins stay where they satisfy pyproject.toml; UPGRADE=--upgrade takes the newest
 lock: setup
 	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
@@ -98,4 +103,4 @@ clean:
 
 help:
 	@sed -n '2,4p' Makefile
-	@echo "# also: setup, lint, lab, check, report, coverage, bench, reference, refresh, lock, clean"
+	@echo "# also: setup, lint, lab, check, report, coverage, bench, reference, refresh, docs, lock, clean"
