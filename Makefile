@@ -23,7 +23,7 @@ ifneq ($(JOBS),)
 export DNDIV_JOBS := $(JOBS)
 endif
 
-.PHONY: reproduce test test-browser setup lint lab check report coverage bench reference refresh lock clean help
+.PHONY: reproduce test test-browser setup lint lab check report coverage bench reference refresh docs lock clean help
 
 # one word, and one of these: a % would be a pattern on the other side
 ifneq ($(words $(PRESET))$(filter-out paper quick smoke,$(PRESET)),1)
@@ -94,6 +94,11 @@ bench: setup
 refresh: setup
 	$(PY) -m dndiv refresh
 
+# the library's reference, from its docstrings, as pages in build/docs; formulas are typeset by MathJax
+docs: setup
+	$(PY) -W error::UserWarning:pdoc.doc -c "import dndiv, pdoc.__main__ as p; [getattr(dndiv, n) for n in dndiv.__all__]; p.cli()" \
+	  --docformat google --math --output-directory build/docs dndiv
+
 # pins stay where they satisfy pyproject.toml; UPGRADE=--upgrade takes the newest
 lock: setup
 	$(VENV)/bin/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
@@ -104,4 +109,4 @@ clean:
 
 help:
 	@sed -n '2,4p' Makefile
-	@echo "# also: test-browser, setup, lint, lab, check, report, coverage, bench, reference, refresh, lock, clean"
+	@echo "# also: test-browser, setup, lint, lab, check, report, coverage, bench, reference, refresh, docs, lock, clean"

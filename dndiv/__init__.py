@@ -1,6 +1,6 @@
 """Initializations, measures and techniques for the diversity of neurons, for any PyTorch network.
 
-The initialization::
+The initialization:
 
     import dndiv
     dndiv.decorrelate_(model)                 # decorrelate the present weights of every layer
@@ -22,7 +22,9 @@ _HOME = {"Reinforcement": "reinforcement", "diagnose": "diagnosis"} | dict.fromk
     ),
     "init",
 )
-_MODULES = ("diagnosis", "diversity", "init", "literature", "population", "techniques")
+_MODULES = (
+    *("diagnosis", "diversity", "init", "integrations", "literature", "population", "techniques"),
+)
 __all__ = sorted((*_HOME, *_MODULES))
 __version__ = "1.0.0"
 
@@ -30,10 +32,13 @@ __version__ = "1.0.0"
 def __getattr__(name: str):
     # loaded when asked for: what draws figures or judges claims needs tables alone, and no torch
     if name in _MODULES:
-        return import_module(f"dndiv.{name}")
-    if name in _HOME:
-        return getattr(import_module(f"dndiv.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'dndiv' has no attribute {name!r}")
+        found = import_module(f"dndiv.{name}")
+    elif name in _HOME:
+        found = getattr(import_module(f"dndiv.{_HOME[name]}"), name)
+    else:
+        raise AttributeError(f"module 'dndiv' has no attribute {name!r}")
+    globals()[name] = found  # the next time at once
+    return found
 
 
 def __dir__():

@@ -202,6 +202,7 @@ class Population:
 
     @property
     def parameters_per_network(self) -> int:
+        """Weights and biases of one network."""
         return self._flat.numel() // (self.seeds * self.arms)
 
     def member(self, seed: int, arm: int) -> nn.Sequential:

@@ -1,6 +1,6 @@
 """Techniques on any PyTorch module, in a training loop of yours.
 
-Example::
+Example:
 
     diverse = dndiv.Reinforcement(model, optimizer, "activation_decorrelation", 0.1)  # before it
     ...
@@ -305,7 +305,8 @@ class Reinforcement:
                 self._record.alive.clear()
             elif not self._redraws:
                 for block in [b for layer in treated for b in blocks(layer, layer.weight)]:
-                    rows = block.flatten(1).clone()  # whatever the strides of the weight
+                    # whatever the strides of the weight
+                    rows = _at_least_single(block.flatten(1).clone())
                     c = self._coefficient(partial(technique.redundancy, rows))
                     block.copy_(technique.change(rows, c).view_as(block))
         self._record.calls.clear()
@@ -313,20 +314,22 @@ class Reinforcement:
     def _renew(self, layer: Layer, following: Layer) -> None:
         """Change redundant units of a layer, and forget what the optimizers remember of them."""
         weight, onward, units = layer.weight, following.weight, len(layer.weight)
-        hidden = self._activations(layer).float()
+        hidden = _at_least_single(self._activations(layer))
         enough = hidden.shape[1] >= 2 * units
         # one that is silent on this mini-batch alone was on, by itself, in an earlier one
         alive = self._of_any_rank(self._record.alive[following]).unflatten(0, (units, -1)).any(1)
         earlier = (alive & ~hidden.any(1)).diag().to(hidden)
-        hidden = torch.cat([hidden, earlier], 1).to(weight.dtype)
+        hidden = torch.cat([hidden, earlier], 1).to(_at_least_single(weight).dtype)
         c = self._coefficient(partial(self.dose.technique.redundancy, hidden))
 
+        def copied(values):  # of one network, in the precision of the computation
+            return values[None].to(hidden.dtype, copy=True)
+
         per_unit = onward.unflatten(1, (units, -1)).flatten(2)  # [outputs, units, ·]
-        outgoing = per_unit.transpose(1, 2).flatten(0, 1)[None].clone()  # [1, ·, units]
-        rows = weight.flatten(1)[None].clone()
-        bias = None if layer.bias is None else layer.bias[None].clone()
+        outgoing = copied(per_unit.transpose(1, 2).flatten(0, 1))  # [1, ·, units]
+        rows, bias = copied(weight.flatten(1)), None if layer.bias is None else copied(layer.bias)
         draw = torch.randn(rows.shape, generator=self._generator).to(rows)
-        mean = _mean_input(layer, self._record.call(layer).given.to(weight.dtype))[None]
+        mean = copied(_mean_input(layer, self._record.call(layer).given.to(rows.dtype)))
         change = self.dose.technique.change
         assert change is not None  # or it would not have come to this
         redrawn = change(rows, bias, outgoing, mean, hidden[None], c, draw)[0] & enough

@@ -480,6 +480,7 @@ class Dose:
 
     @property
     def technique(self) -> Technique:
+        """The record of its name."""
         return TECHNIQUES[self.name]
 
     def due(self, step: int) -> bool:

@@ -1,7 +1,12 @@
 """The library by itself: what it needs, on which systems it works."""
 
+import importlib
+import inspect
 import os
+import pkgutil
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -11,6 +16,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+import dndiv
 from dndiv.paper import provenance
 from dndiv.paper.files import ROOT
 
@@ -54,7 +60,7 @@ def test_it_works_where_there_is_nothing_but_torch_and_numpy(tmp_path):
                 if path.name.split(".")[0] == name:
                     (tmp_path / path.name).symlink_to(path)
     (tmp_path / "dndiv").mkdir()
-    for path in (ROOT / "dndiv").glob("*.py"):
+    for path in [*(ROOT / "dndiv").glob("*.py"), ROOT / "dndiv" / "integrations"]:
         if path.name != "__main__.py":  # the artifact's
             (tmp_path / "dndiv" / path.name).symlink_to(path)
     done = subprocess.run(  # without site-packages
@@ -70,6 +76,86 @@ def test_it_works_where_there_is_nothing_but_torch_and_numpy(tmp_path):
 def test_importing_it_loads_nothing():
     program = "import sys, dndiv; sys.exit(len({'torch', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0
+
+
+# -------------------------------------------------------------------------------- its documentation
+MODULES = [m.name for m in pkgutil.walk_packages(dndiv.__path__, "dndiv.")]
+MODULES = [n for n in MODULES if not n.startswith(("dndiv.paper", "dndiv.bench", "dndiv.__main__"))]
+
+
+def public(owner, home):
+    """The public functions and classes that a module or class defines, and what those define."""
+    for name, value in vars(owner).items():
+        value = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+        callable_ = (
+            inspect.isroutine(value) or inspect.isclass(value) or isinstance(value, property)
+        )
+        if name.startswith("_") or not callable_ or getattr(value, "__module__", home) != home:
+            continue
+        yield f"{owner.__name__}.{name}", value
+        if inspect.isclass(value):
+            yield from public(value, home)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_public_name_has_a_docstring(module):
+    module = importlib.import_module(module)
+    # what frameworks call is documented by them
+    given = ("on_", "teardown", "initialize", "compute_loss", "state_dict", "load_state_dict")
+    theirs = module.__name__.startswith("dndiv.integrations.")
+    found = [
+        name
+        for name, value in public(module, module.__name__)
+        if not inspect.getdoc(value) and not (theirs and name.split(".")[-1].startswith(given))
+    ]
+    assert module.__doc__ and not found
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """What the command of `make docs` writes."""
+    [line] = re.findall(r"^docs: setup\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text("utf8"), re.M)
+    words = shlex.split(line.replace("\\\n", " ").replace("$(PY)", sys.executable))
+    folder = tmp_path_factory.mktemp("docs")
+    words[words.index("build/docs")] = str(folder)
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and "Warn" not in done.stderr, done.stderr[-2000:]
+    return folder
+
+
+def test_the_reference_shows_every_name_of_the_library(pages):
+    shown = (pages / "dndiv.html").read_text("utf8")
+    for name, home in dndiv._HOME.items():
+        assert f'id="{name}"' in shown, f"{home}.{name}"
+    for name in dndiv._MODULES:
+        assert (pages / "dndiv" / f"{name}.html").exists()
+    assert 'id="Reinforcement.penalty"' in shown and r"\( U" not in shown.split("Arguments:")[0]
+    assert {p.stem for p in (pages / "dndiv" / "integrations").iterdir()} == {
+        "lightning", "skorch", "transformers"
+    }  # fmt: skip
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+def test_a_browser_shows_it_without_a_complaint(pages):
+    """Formulas are typeset by a script from a network, which is not asked here."""
+    from playwright.sync_api import sync_playwright
+
+    said = []
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.route(re.compile("^http"), lambda route: route.fulfill(body=""))
+        for path in ("dndiv", "dndiv/init", "dndiv/integrations/lightning"):
+            page.goto((pages / f"{path}.html").as_uri())
+            assert page.locator("main .docstring").first.is_visible()
+            left = page.locator("main .docstring").all_inner_texts()
+            assert not [t for t in left if re.search(r":math:|^={5}", t, re.M)]
+        browser.close()
+    assert not said
 
 
 # ------------------------------------------------------------------------------------ other systems

@@ -79,10 +79,11 @@ def test_a_resumed_run_is_the_uninterrupted_one(technique, schedule):
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
         return model, optimizer, reinforced(model, optimizer, technique, schedule=schedule, over=9)
 
-    whole = start()
-    train(*whole, range(11))
-    first = start()
-    train(*first, range(5))  # between two changes
+    whole, first = start(), start()
+    for run in (whole, first):
+        train(*run, range(5))  # between two changes
+        wound(run[0])
+    train(*whole, range(5, 11))
     states = passed([part.state_dict() for part in first])
     resumed = start()
     for part, state in zip(resumed, states):

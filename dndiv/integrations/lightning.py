@@ -1,4 +1,4 @@
-"""Lightning::
+"""Lightning:
 
 from dndiv.integrations.lightning import ReinforcementCallback
 Trainer(callbacks=[ReinforcementCallback("activation_decorrelation", 0.1)])

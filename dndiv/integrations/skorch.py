@@ -1,4 +1,4 @@
-"""skorch::
+"""skorch:
 
 from dndiv.integrations.skorch import ReinforcementCallback
 NeuralNetClassifier(..., callbacks=[ReinforcementCallback("weight_cosine", 0.1)])

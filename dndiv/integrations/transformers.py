@@ -1,4 +1,4 @@
-"""Hugging Face transformers::
+"""Hugging Face transformers:
 
 from dndiv.integrations.transformers import ReinforcementMixin
 
