@@ -51,6 +51,12 @@ def machine() -> dict[str, str | int]:
     return facts
 
 
+def peak_memory(who: int = resource.RUSAGE_SELF) -> int:
+    """The most memory that this process, or the largest of its children, has held, in MiB."""
+    unit = 2**20 if platform.system() == "Darwin" else 2**10  # bytes there, KiB elsewhere
+    return resource.getrusage(who).ru_maxrss // unit
+
+
 def commit() -> str:
     """The checkout's commit, with "+changes" where files differ from it; "unknown" outside a
     checkout."""
@@ -76,11 +82,8 @@ def record(folder: Path, facts: dict, step: str, seconds: float) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         known = json.loads(file.read_text("utf8")) if file.exists() else {}
         steps = known.get("steps", {})
-        peak = max(
-            resource.getrusage(who).ru_maxrss
-            for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-        )
-        steps[step] = {"seconds": round(seconds, 1), "peak_memory_mib": peak // 1024}
+        peak = max(map(peak_memory, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+        steps[step] = {"seconds": round(seconds, 1), "peak_memory_mib": peak}
         atomically(
             file,
             lambda part: part.write_text(

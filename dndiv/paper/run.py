@@ -2,7 +2,6 @@
 
 import os
 import re
-import resource
 import sys
 import time
 import warnings
@@ -208,7 +207,7 @@ def _run(unit: Unit, device: str) -> tuple[Unit, pd.DataFrame, dict]:
         "seconds": time.perf_counter() - started,
         "ended": time.time(),
         "device": device,
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        "peak_memory_mib": provenance.peak_memory(),
         "versions": provenance.versions(),
     }
     return unit, frame, facts
