@@ -70,8 +70,10 @@ def _parts(said: dict) -> list[dict]:
 
 def _set(said: dict, **options):
     """What Typst makes of it, with as many notebooks as there is room for."""
-    import typst
-
+    try:
+        import typst
+    except ImportError as error:
+        raise RuntimeError("report.pdf is set by Typst: pip install typst") from error
     from dndiv.paper import page
 
     parts = _parts(said)

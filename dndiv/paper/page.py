@@ -25,6 +25,7 @@ a number, above zero and reaches that; *smaller*: it ends below that number; *by
 to be above it once scale is held; *no practical effect*: too small either way; *the opposite*: as \
 far the other way; *undecided*: too few seeds to tell; *off*: left out by tuning, and not tested; \
 †: one seed, whichever, decides."""
+DIGITS = "Embedded digits in use: they decide no claim about MNIST or Fashion-MNIST."
 # behind and of the words of a verdict; those by scale are hatched
 COLORS = {
     "reproduced": ("#cfe6f7", "#0b3c5d"),
@@ -71,7 +72,7 @@ def content(preset: str) -> dict:
         "preset": preset,
         "folder": folder,
         "facts": facts,
-        "notice": facts.get("notice", ""),
+        "notice": facts.get("notice") or DIGITS * ("Digits" in facts.get("data", ())),
         "findings": _findings(results, preset),
         "claims": [_claim(name, results) for name in dict.fromkeys(r.claim for r in results)],
         "verdicts": [_verdict(r) for r in results],

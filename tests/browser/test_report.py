@@ -66,6 +66,7 @@ def test_no_rule_of_wcag_is_violated(shown):
 
 def test_the_findings_are_on_the_first_screen_and_nothing_runs_out_of_it(shown):
     width, height = shown.viewport_size.values()
+    shown.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
     assert shown.evaluate("document.documentElement.scrollWidth") == width
     items = shown.locator(".findings li")
     assert items.first.bounding_box()["y"] < height / 2
