@@ -25,6 +25,8 @@ from dndiv.paper.names import SERIES
 # how tables are made is known by the tables
 MADE = ("dndiv.paper.tables", "table")
 EXECUTED = ("dndiv.paper.notebooks", "execute")  # a copy depends on how it is executed, too
+# and what a file says by its text, however it is checked
+CHECKED = {("dndiv.paper.schema", name) for name in ("claims", "assumptions")}
 FILES = {"CLAIMS": files.CLAIMS, "ASSUMPTIONS": files.ASSUMPTIONS}
 TWO = 2  # notebooks at a time, one thread each
 
@@ -228,7 +230,7 @@ def _verdicts(preset: str, sheets: dict) -> Entry:
 
 def _sources(names: Iterable[Name]) -> list[str]:
     """The digest of the code that some names reach, and the texts of the files that it reads."""
-    found = code.reached(names, stop={MADE})
+    found = code.reached(names, stop={MADE, *CHECKED})
     read = [path.read_text("utf8") for name, path in FILES.items() if _mentions(found, name)]
     return [*(f"{module}:{name} {text}" for (module, name), text in sorted(found.items())), *read]
 
