@@ -32,7 +32,7 @@ from dndiv import probe
 # what can be treated; the weights of transposed ones are [in, out / groups, *kernel]
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
 Layer = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | Transposed
-LAST = 1.5  # times the spread of the last layer's outputs over inputs: the most that it may become
+LAST = 1.25  # times the spread of the last layer's outputs over inputs: the most that it may become
 SMALL = 64  # rows or fan-in, up to which all is computed in float64, from singular values
 
 
@@ -494,7 +494,7 @@ def balanced_(module: nn.Module, inputs: Any) -> nn.Module:
     was given, so that gradients stay at the draw's scale. A unit that a rectifier reads is raised
     by that standard deviation, as by ``alive_``. The outputs of the last layer are centred, so that
     no class is preferred, and what their offsets had of their root mean square goes to what differs
-    between inputs, up to 1.5 times its scale. What batch norm reads is left to it, and units that
+    between inputs, up to 1.25 times its scale. What batch norm reads is left to it, and units that
     are constant over the inputs are left alone. Arguments, return value and errors are those of
     ``standardized_``.
     """
