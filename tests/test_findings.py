@@ -184,3 +184,95 @@ def test_the_fate_of_networks_and_what_their_last_layer_is_like():
     fate = findings.fates(units)
     assert fate.loc["dead"].to_dict() == pytest.approx({"others": 0.25, "soon": 0.05})
     assert findings.fates(units[units.seed > 1]) is None
+
+
+# ---------------------------------------------------------------------------- 07_where_it_holds
+def map_rows(place, rates, value, seeds=4, signals=(0.0, 0.5, -1.0, 2.0)):
+    """Rows of the table "where": early accuracy as ``value`` of an arm and a rate, but for a little
+    that differs between seeds; and the same signals in all arms."""
+    data, setting, optimizer = place
+    rows = []
+    for rate in rates:
+        cell = (data, setting, f"{optimizer}@{rate:g}")
+        for arm in design.MAP_ARMS:
+            for seed in range(seeds):
+                network = (*cell, arm, seed, "")
+                for epoch in range(1, 6):
+                    reached = value(arm, rate) * (1 + 0.001 * (-1) ** seed)
+                    rows.append((*network, epoch, "accuracy", reached))
+                for name, signal in zip(outcomes.SIGNALS, signals):
+                    rows.append((*network, 0, name, signal))
+    return rows
+
+
+def test_the_map_has_its_axes_and_knows_what_is_clear():
+    def value(arm, rate):
+        return 0.3 if arm == design.FOUND and rate < 0.05 else 0.2
+
+    where = frame(
+        map_rows(("MNIST1D", "5×8", "sgd"), (0.1, 0.01), value)
+        + map_rows(("MNIST1D", "2×4", "sgd"), (0.1, 0.01), value)
+        + map_rows(("Digits", "2×8 tanh", "sgd"), (0.1, 0.01), value)
+    )
+    places = findings.effect_map(where)
+    best = places[places.comparison == "the best start"]
+    assert len(places) == len(findings.COMPARISONS) * 6
+    assert list(best.depth) == [2, 2, 2, 2, 5, 5] and set(best.width) == {4, 8}
+    assert best.sort_values(["depth", "width", "rate"]).index.equals(best.index)
+    assert list(best.estimate) == pytest.approx([0.5, 0.0] * 3)
+    assert list(best.log) == pytest.approx([math.log(1.5), 0.0] * 3)
+    assert list(best.unclear) == [False, True] * 3
+    assert dict(zip(best.slice, best.held_out)) == {
+        "MNIST-1D, SGD, ReLU": False,
+        "Digits (embedded), SGD, tanh": True,
+    }
+    assert set(best.log_rate.round(6)) == {0.0, 1.0}  # decades above the usual rate
+    assert places[places.comparison == "decorrelation alone"].estimate.abs().max() < 1e-12
+
+
+def test_each_at_its_best_rate_is_not_each_at_the_same():
+    table = {design.FOUND: {0.01: 0.5, 0.1: 0.2}, "default": {0.01: 0.2, 0.1: 0.4}}
+
+    def value(arm, rate):
+        return table.get(arm, table["default"])[rate]
+
+    where = frame(
+        map_rows(("MNIST1D", "2×4", "sgd"), (0.01, 0.1), value)
+        + map_rows(("MNIST1D", "2×4", "adam"), (0.01, 0.1), value)
+    )
+    found = findings.at_best_rates(where).set_index("comparison")
+    assert len(found) == len(findings.COMPARISONS)  # of the whole map alone
+    best = found.loc["the best start"]
+    assert (best.treated_rate, best.baseline_rate) == (0.01, 0.1)
+    assert best.estimate == pytest.approx(0.5 / 0.4 - 1) and not best.unclear
+    assert found.loc["the method"].estimate == pytest.approx(0, abs=1e-12)
+
+
+def linear_places(rng, held_out, slope=0.5):
+    """Places whose log effect is linear in the other start's cosine."""
+    cosine = rng.uniform(0, 1, len(held_out))
+    names = {n for of_set in findings.PREDICTORS.values() for n in of_set}
+    places = pd.DataFrame({name: rng.normal(size=len(held_out)) for name in sorted(names)})
+    places["dead"] = 0.0  # varies nowhere, and is left out
+    places["slice"] = np.where(held_out, "a slice", "the map's own")
+    return places.assign(other_cosine=cosine, log=slope * cosine - 0.1, held_out=held_out)
+
+
+def test_a_regression_is_fitted_to_the_map_alone():
+    rng, held_out = np.random.default_rng(0), np.arange(60) >= 40
+    places = linear_places(rng, held_out)
+    explained = findings.explained(places)
+    of_signals = explained.loc["signals of the default"]
+    assert of_signals.tolist() == pytest.approx([1, 1, 1])
+    assert explained.loc["depth, width and learning rate", "the slices"] < 0.5
+    other_way = places.assign(log=places.log.where(~held_out, -places.log))
+    there = findings.explained(other_way).loc["signals of the default"]
+    assert there["the map"] == pytest.approx(1) and there["the slices"] < 0
+
+
+def test_r_squared_is_that_of_the_mean_where_it_is_zero():
+    found = np.array([1.0, 2.0, 3.0])
+    assert findings.r_squared(found, found) == 1
+    assert findings.r_squared(found, np.full(3, 2.0)) == 0
+    assert findings.r_squared(found, 4 - found) == -3
+    assert math.isnan(findings.r_squared(np.ones(3), found))

@@ -12,9 +12,17 @@ import pandas as pd
 
 from dndiv.paper import design, outcomes
 from dndiv.paper.arms import Arm
-from dndiv.paper.design import GRID, HELD_ARMS, TECHNIQUE_ARMS, VARIANTS, hidden_layers
-from dndiv.paper.effects import rank_correlation
-from dndiv.paper.names import CELL, SERIES
+from dndiv.paper.design import (
+    FOUND,
+    GRID,
+    HELD_ARMS,
+    LEARNING_RATES,
+    TECHNIQUE_ARMS,
+    VARIANTS,
+    hidden_layers,
+)
+from dndiv.paper.effects import effect, rank_correlation
+from dndiv.paper.names import CELL, DATA, OPTIMIZERS, SERIES, title
 
 
 @dataclass(frozen=True)
@@ -371,8 +379,108 @@ def fates(units: pd.DataFrame) -> pd.DataFrame | None:
     return means if means.shape[1] == 2 else None
 
 
-# --------------------------------------------------------------------------- 07, where it holds
+# ---------------------------------------------------------------------------- 07_where_it_holds
+COMPARISONS = {  # what the map is drawn of: treated, baseline
+    "the best start": (FOUND, "default"),
+    "the method": ("decorrelated", "default"),
+    "decorrelation alone": ("decorrelated", "equal_norms"),
+    "simplex": ("simplex", "default"),
+}
+ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "leaky ReLU"}
 GAIN = 0.1  # what the rule of thumb foretells more of, or less
+PUBLISHED = 0.4  # the effect that the paper reports
+KNOWN = ("log_rate", "log_depth", "log_width")  # of a network, before it is made
+PREDICTORS = {  # of the effect, at step 0; those of the baseline have "other_" before them
+    "depth, width and learning rate": KNOWN,
+    "signals of the default": tuple(f"other_{name}" for name in outcomes.SIGNALS),
+    "signals of both starts": tuple(f"{p}{n}" for p in ("other_", "") for n in outcomes.SIGNALS),
+}
+for _name in ("signals of the default", "signals of both starts"):
+    PREDICTORS[f"{_name}, learning rate"] = (*PREDICTORS[_name], KNOWN[0])
+
+
+def effect_map(where: pd.DataFrame) -> pd.DataFrame:
+    """The map of every comparison: the rows of ``outcomes.mapped``, in the order of the axes.
+
+    Columns beside those: comparison; slice, the data set, optimizer and activation in words;
+    held_out, as below; unclear, whether the interval holds zero, or there is none; ``log``, of the
+    ratio 1 + estimate; and log_rate (over the optimizer's usual rate), log_depth, log_width.
+    """
+    parts = []
+    for name, pair in COMPARISONS.items():
+        places = outcomes.mapped(where, *pair).assign(comparison=name)
+        parts.append(places.sort_values(["depth", "width", "rate"], kind="stable"))
+    found = pd.concat(parts, ignore_index=True)
+    names = {"data": DATA, "optimizer": OPTIMIZERS, "activation": ACTIVATIONS}
+    words = [found[name].map(lambda v, of=titles: title(v, of)) for name, titles in names.items()]
+    return found.assign(
+        slice=words[0] + ", " + words[1] + ", " + words[2],
+        held_out=held_out(found),
+        unclear=~((found.low > 0) | (found.high < 0)),
+        log=_log(found.estimate),
+        log_rate=np.log10(found.rate / found.optimizer.map(LEARNING_RATES)),
+        log_depth=np.log2(found.depth),
+        log_width=np.log2(found.width),
+    )
+
+
+def _log(estimate: pd.Series) -> pd.Series:
+    """log(1 + estimate), of a twelfth at least: networks that diverge have an accuracy of 0."""
+    return np.log((1 + estimate).clip(lower=1 / 12))
+
+
+def at_best_rates(where: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons on the whole map with each start at its own best rate of the grid, the one
+    with the highest mean over the same seeds. Columns: the cell, comparison, treated_rate and
+    baseline_rate, depth, width, activation, unclear, log, and those of ``Effect``."""
+    rows = []
+    values = outcomes.by_rate(where[where["data"] == SERIES])
+    for cell, part in values.groupby(level=CELL, sort=False):
+        hidden = hidden_layers(cell[1])
+        place = dict(zip(CELL, cell)) | {"depth": len(hidden), "width": hidden[0]}
+        place["activation"] = design.activation(cell[1])
+        for name, pair in COMPARISONS.items():
+            both = part[[*pair]].dropna().droplevel(CELL)
+            rates = [both[arm].groupby(level="rate").mean().idxmax() for arm in pair]
+            found = effect(*(both.loc[r, arm] for r, arm in zip(rates, pair)), test=False)
+            chosen = dict(zip(("treated_rate", "baseline_rate"), rates))
+            rows.append(place | {"comparison": name} | chosen | vars(found))
+    found = pd.DataFrame(rows)
+    unclear = ~((found.low > 0) | (found.high < 0))
+    return found.assign(unclear=unclear, log=_log(found.estimate))[~held_out(found)]
+
+
+def predicted(places: pd.DataFrame, predictors: Sequence[str]) -> np.ndarray:
+    """log(1 + effect) of all places of a comparison, by least squares on those that are not held
+    out. Predictors that do not vary there are left out."""
+    seen = places[~places.held_out]
+    names = [n for n in predictors if seen[n].std() > 1e-12]
+    scaled = (places[names] - seen[names].mean()) / seen[names].std()
+    matrix = np.column_stack([np.ones(len(places)), scaled])
+    fitted = ~places.held_out.to_numpy()
+    return matrix @ np.linalg.lstsq(matrix[fitted], seen.log.to_numpy(), rcond=None)[0]
+
+
+def r_squared(found: np.ndarray, foretold: np.ndarray) -> float:
+    """The share of the variance that is foretold: below 0 where the mean alone would do better;
+    NaN where nothing varies."""
+    total = ((found - found.mean()) ** 2).sum()
+    return float(1 - ((found - foretold) ** 2).sum() / total) if total > 0 else math.nan
+
+
+def explained(places: pd.DataFrame) -> pd.DataFrame:
+    """R² of every set of predictors: a row each, columns ``the map`` (which they are fitted to),
+    ``the slices`` (which they are not), and each slice."""
+    parts = {"the map": places[~places.held_out], "the slices": places[places.held_out]}
+    parts |= dict(iter(parts["the slices"].groupby("slice", sort=False)))
+    rows = {}
+    for name, predictors in PREDICTORS.items():
+        foretold = pd.Series(predicted(places, predictors), places.index)
+        rows[name] = {
+            where: r_squared(part.log.to_numpy(), foretold[part.index].to_numpy())
+            for where, part in parts.items()
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def held_out(places: pd.DataFrame) -> pd.Series:
