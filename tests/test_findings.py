@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dndiv.paper import design, findings, outcomes
-from dndiv.paper.names import COLUMNS
+from dndiv.paper.names import CELL, COLUMNS
 
 
 def frame(rows):
@@ -276,3 +276,94 @@ def test_r_squared_is_that_of_the_mean_where_it_is_zero():
     assert findings.r_squared(found, np.full(3, 2.0)) == 0
     assert findings.r_squared(found, 4 - found) == -3
     assert math.isnan(findings.r_squared(np.ones(3), found))
+
+
+# ------------------------------------------------------------------------------------- 08_peers
+def by_cell(columns, data=("MNIST",), seeds=4, optimizers=("sgd",)):
+    """Values of arms, [cells, seeds] or numbers, indexed as early accuracy is."""
+    index = pd.MultiIndex.from_product(
+        [data, ["tiny"], optimizers, range(seeds)], names=[*CELL, "seed"]
+    )
+    return pd.DataFrame(
+        {
+            arm: np.ravel(np.broadcast_to(v, (len(index) // seeds, seeds)))
+            for arm, v in columns.items()
+        },
+        index,
+    )
+
+
+def test_standings_count_who_is_first_and_who_is_surely_behind():
+    wiggle = np.array([0.0, 0.01, 0.0, 0.01])
+    values = by_cell(
+        {
+            "a": [0.8 + wiggle, 0.5 + wiggle],
+            "b": [0.6 + wiggle, 0.6 + wiggle],
+            "c": [0.7 + 0.3 * np.array([-1, 1, -1, 1]), 0.1 + wiggle],
+        },
+        data=("MNIST", "Digits"),
+    )
+    found = findings.standings(values)
+    assert list(found.index) == ["a", "b", "c"]
+    assert list(found["rank"]) == [1.5, 2.0, 2.5]
+    assert list(found.best) == [1, 1, 0]
+    assert list(found.behind) == [1, 1, 1]  # c, in the first cell, is not surely behind
+    assert found.least["a"] == pytest.approx(0.505 / 0.605 - 1)
+
+
+def test_the_probability_of_improvement_is_that_of_seeds_within_cells():
+    values = by_cell(
+        {"a": [[1, 2, 3, 4], [1, 1, 1, 1]], "b": [[2, 2, 2, 2], [0, 0, 0, np.nan]]},
+        data=("MNIST", "Digits"),
+    )
+    found = findings.improvement(values)
+    assert found.loc["a", "b"] == pytest.approx((0.625 + 1) / 2)  # ½ of a tie and two of four; all
+    assert found.loc["a", "b"] + found.loc["b", "a"] == pytest.approx(1)
+    assert found.isna().to_numpy().tolist() == [[True, False], [False, True]]
+
+
+def test_curves_choices_at_an_end_and_how_much_a_rate_matters():
+    def value(arm, rate):
+        peak = {"default": 1.0, "he": 0.03, "rai": 0.1, "glorot": 0.1}[arm]
+        height = {"default": 0.8, "he": 0.7, "rai": 0.6, "glorot": 0.5}[arm]
+        return height / (1 + abs(math.log10(rate / peak)))
+
+    rows = [
+        ("MNIST1D", "tiny", f"sgd@{rate:g}", arm, seed, "", epoch, "accuracy", value(arm, rate))
+        for rate in design.RATES["sgd"]
+        for arm in ("glorot", "default", "he", "rai")
+        for seed in (0, 1)
+        for epoch in range(1, 6)
+    ]
+    rates = frame(rows)
+    best = outcomes.best_rates(rates)
+    assert findings.curve_arms(best) == ["default", "he", "rai"]
+    ends = findings.ends(best)
+    assert ends[["arm", "end"]].to_numpy().tolist() == [["default", "highest"]]
+    found = findings.robustness(rates, best).set_index("arm")
+    assert found.decades.to_dict() == {"glorot": 0, "default": 0.5, "he": 0, "rai": 0}
+    assert math.isnan(found.third["default"])  # its best is the last
+    third = value("rai", 0.03) / value("rai", 0.1), value("rai", 0.3) / value("rai", 0.1)
+    assert found.third["rai"] == pytest.approx(min(third))
+
+
+def test_starts_are_compared_over_all_settings_and_by_optimizer():
+    values = by_cell({"a": [[0.4] * 4, [0.3] * 4], "b": 0.2}, optimizers=("sgd", "adam"))
+    found = findings.by_optimizer(values, [("a", "b")])
+    assert list(found["where"]) == [findings.EVERYWHERE, "SGD", "Adam"]
+    assert list(found.estimate) == pytest.approx([0.75, 1.0, 0.5])
+
+
+def test_the_tuned_effect_stands_beside_the_untuned():
+    early = frame(accuracies({"default": 0.2, "decorrelated": 0.3, design.FOUND: 0.4}))
+    at_best = by_cell({"default": 0.4, "decorrelated": 0.4, design.FOUND: 0.5})
+    usual, method, found = findings.tuned(early, at_best).values()
+    assert usual.estimate[0] > 0.4
+    assert (method.estimate[0], found.estimate[0]) == pytest.approx((0, 0.25))
+
+
+def test_twins_are_named_by_what_they_are_of():
+    titles = [
+        findings.start_title(arm) for arm in ("glorot_decorrelated", "rai_decorrelated", "he")
+    ]
+    assert titles == ["Glorot, decorrelated", "RAI, decorrelated", "He"]

@@ -10,8 +10,9 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
-from dndiv.paper import figures, findings
-from dndiv.paper.figures import where
+from dndiv.paper import design, figures, findings, outcomes
+from dndiv.paper.figures import peers, where
+from dndiv.paper.names import CELL
 
 PAGE, LETTERS, LINES = 1008, 8, 6  # pixels of a page and of the smallest letters; lines of a panel
 
@@ -41,8 +42,8 @@ def seen(figure) -> list[str]:
 
 
 def _apart(axis, renderer):
-    """No label of an axis covers another."""
-    shown = [t for t in axis.get_ticklabels() if t.get_text() and t.get_visible()]
+    """No label of an axis covers another; those on the slant have boxes that are too large."""
+    shown = [t for t in axis.get_ticklabels() if t.get_text() and t.get_rotation() == 0]
     low, high = sorted(axis.get_view_interval())
     inside = [t for t in shown if low <= t.get_position()[axis.axis_name == "y"] <= high]
     boxes = [t.get_window_extent(renderer) for t in inside]
@@ -117,3 +118,49 @@ def test_the_pictures_of_the_map_are_legible(size):
     for ax, part in zip(figure.axes, (best[~best.held_out], best[best.held_out])):
         x, y = np.concatenate([line.get_xydata() for line in ax.lines[:-1]]).T
         assert x == pytest.approx(y) and len(x) == len(part)
+
+
+# ------------------------------------------------------------------------------------- 08_peers
+FULL = (("MNIST", "FashionMNIST", "MNIST1D"), design.PEER_SETTINGS)
+SMOKE = (("Digits", "MNIST1D"), ("tiny",))
+
+
+def values_of(names, settings, rates=None, seeds=3):
+    """Made-up early accuracies: a row per cell and seed, a column per start and twin."""
+    levels = [names, settings, ("sgd", "adam"), *([rates] if rates else []), range(seeds)]
+    index = pd.MultiIndex.from_product(levels, names=[*CELL, *(["rate"] if rates else []), "seed"])
+    starts = [*design.PEERS, *design.TWINS.values()]
+    drawn = np.random.default_rng(0).uniform(0.1, 0.9, (len(index), len(starts)))
+    return pd.DataFrame(drawn, index, starts)
+
+
+@pytest.mark.parametrize("names, settings", [FULL, SMOKE])
+def test_the_curves_show_every_seed_and_mark_the_best_rate(names, settings):
+    values = values_of(names, settings, design.RATES["sgd"])
+    arms = [*design.PEERS[:6]]
+    figure = peers.curves(values, arms, "sgd")
+    assert "PyTorch's default" in seen(figure)
+    assert len(figure.axes) == len(names) * len(settings)
+    every, mean, top = figure.axes[0].lines[:3]
+    assert len(every.get_xdata()) == 3 * len(mean.get_xdata()) == 18
+    assert top.get_ydata()[0] == max(mean.get_ydata())
+    for k in range(len(names)):  # one scale per row
+        row = figure.axes[k * len(settings) : (k + 1) * len(settings)]
+        assert len({ax.get_ylim() for ax in row}) == 1
+
+
+@pytest.mark.parametrize("names, settings", [FULL, SMOKE])
+def test_the_pictures_of_peers_are_legible(names, settings):
+    values, starts = values_of(names, settings), [*design.PEERS]
+    others = [(start, "default") for start in starts[1:]]
+    figure = peers.ranking(findings.by_optimizer(values, others), starts[1:])
+    assert {"all settings", "SGD", "Adam", "looks-linear"} <= set(seen(figure))
+    texts = seen(peers.probabilities(findings.improvement(values[starts])))
+    assert "AnyInit" in texts and sum(text.isdecimal() for text in texts) == 17 * 16
+    pairs = [(twin, start) for start, twin in design.TWINS.items()]
+    assert "Glorot, Adam" in seen(peers.twins(outcomes.effects(values, pairs)))
+    effects = outcomes.effects(values, [("decorrelated", "default")])
+    texts = seen(peers.tuned({"usual": effects[:2], "at best": effects}, 0.4))
+    assert "the paper: +40 %" in texts
+    table = effects[CELL].assign(arm="he", decades=1.0, third=0.5, tenth=np.nan)
+    assert "He" in seen(peers.robustness(table, ["he"]))

@@ -22,7 +22,7 @@ from dndiv.paper.design import (
     hidden_layers,
 )
 from dndiv.paper.effects import effect, rank_correlation
-from dndiv.paper.names import CELL, DATA, OPTIMIZERS, SERIES, title
+from dndiv.paper.names import CELL, DATA, OPTIMIZERS, SERIES, STARTS, title
 
 
 @dataclass(frozen=True)
@@ -500,3 +500,105 @@ def thumb(table: pd.DataFrame, treated: str, baseline: str) -> pd.DataFrame:
     limit = best.loc[pd.MultiIndex.from_frame(places[CELL])].to_numpy()
     foretold = (places.depth > 1) & (places.rate <= limit)
     return places.assign(foretold=foretold, right=foretold == (places.estimate > GAIN))
+
+
+# ------------------------------------------------------------------------------------- 08_peers
+CURVES = ("default", "decorrelated", FOUND, "he", "orthogonal")  # drawn, and the best other
+EVERYWHERE = "all settings"
+
+
+def start_title(arm: str) -> str:
+    """A start in words; a decorrelated twin by the start that it is of."""
+    plain = arm.removesuffix("_decorrelated")
+    if arm == plain or arm in STARTS:
+        return title(arm, STARTS)
+    return f"{title(plain, STARTS)}, decorrelated"
+
+
+def curve_arms(best: pd.DataFrame) -> list[str]:
+    """The starts whose curves are drawn: those of ``CURVES`` that are there, and of the others the
+    one that is best at its best rates, in the mean over cells of its share of the cell's highest
+    accuracy. best: what ``outcomes.best_rates`` gives."""
+    shares = best.accuracy / best.groupby(CELL, sort=False).accuracy.transform("max")
+    means = shares.groupby(best.arm, sort=False).mean()
+    shown = [arm for arm in CURVES if arm in means]
+    return [*shown, *means.drop(shown).nlargest(1).index]
+
+
+def ends(best: pd.DataFrame) -> pd.DataFrame:
+    """The choices at an end of the grid of learning rates: the rows of ``outcomes.best_rates`` with
+    ``end``, "lowest" or "highest"."""
+    lowest = best.rate <= best.optimizer.map(lambda name: min(design.RATES[name]))
+    return best.assign(end=np.where(lowest, "lowest", "highest"))[best.at_end]
+
+
+def robustness(rates: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+    """How much a start's rate matters, a row per cell and start. Columns beside the cell and arm:
+    decades, the width of the range of good rates, the mean over seeds; third and tenth, the shares
+    of its best accuracy that are left at rates three and ten times as small or large."""
+    decades = outcomes.good_decades(rates).groupby(level=CELL, sort=False).mean()
+    long = decades.rename_axis(columns="arm").stack().rename("decades").reset_index()
+    return long.merge(best[[*CELL, "arm", "third", "tenth"]])
+
+
+def standings(values: pd.DataFrame) -> pd.DataFrame:
+    """How starts stand at their best rates, best first: a row per start.
+
+    values: a row per cell and seed, a column per start. Columns: rank, the mean over cells of the
+    rank of its mean (1 is best); best, the cells in which it is first; behind, those in which the
+    first is better with an interval above zero; least, the smallest ratio to the first, minus 1.
+    """
+    means = values.groupby(level=CELL, sort=False).mean()
+    first = means.idxmax(axis=1)
+    behind, ratios = [], []
+    for cell, part in values.groupby(level=CELL, sort=False):
+        top_ = first[cell]
+        for arm in values.columns.drop(top_):
+            both = part[[arm, top_]].dropna()
+            found = effect(both[arm], both[top_], test=False)
+            ratios.append((arm, found.estimate))
+            behind += [arm] * bool(found.high < 0)
+    ratio = pd.DataFrame(ratios, columns=["arm", "ratio"]).groupby("arm").ratio.min()
+    counted = {"best": first.value_counts(), "behind": pd.Series(behind, dtype=str).value_counts()}
+    table = pd.DataFrame({"rank": means.rank(axis=1, ascending=False).mean()} | counted)
+    table = table.fillna(0).assign(least=ratio.reindex(table.index).fillna(0.0))
+    return table.sort_values("rank", kind="stable").astype({"best": int, "behind": int})
+
+
+def improvement(values: pd.DataFrame) -> pd.DataFrame:
+    """The probability that the start of a row has a higher value than that of a column: the share
+    of seeds, in the mean over cells, equals counting half. NaN on the diagonal."""
+    table = pd.DataFrame(np.nan, values.columns, values.columns)
+    for one in values:
+        for other in values.columns.drop(one):
+            gain = (values[one] - values[other]).dropna()
+            wins = (gain > 0) + 0.5 * (gain == 0)
+            table.loc[one, other] = wins.groupby(level=CELL, sort=False).mean().mean()
+    return table
+
+
+def by_optimizer(values: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """The joint effect of pairs of starts over all cells, and over those of each optimizer.
+
+    Columns: where (in words), treated, baseline, and those of ``Effect``.
+    """
+    names = values.index.get_level_values("optimizer")
+    parts = {EVERYWHERE: values}
+    parts |= {title(name, OPTIMIZERS): values[names == name] for name in dict.fromkeys(names)}
+    return pd.DataFrame(
+        {"where": where, "treated": pair[0], "baseline": pair[1]}
+        | vars(outcomes.jointly(part, pair))
+        for where, part in parts.items()
+        for pair in pairs
+    )
+
+
+def tuned(early: pd.DataFrame, peers: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The effect of the method at the usual learning rates, and with both sides at their own best;
+    and that of the best start: rows of ``outcomes.effects`` by what is compared."""
+    pair, found = ("decorrelated", "default"), (FOUND, "default")
+    return {
+        "the method, usual rates": outcomes.effects(outcomes.early_accuracy(early), [pair]),
+        "the method, both at their best": outcomes.effects(peers, [pair]),
+        f"{start_title(FOUND)}, both at their best": outcomes.effects(peers, [found]),
+    }
