@@ -367,3 +367,101 @@ def test_twins_are_named_by_what_they_are_of():
         findings.start_title(arm) for arm in ("glorot_decorrelated", "rai_decorrelated", "he")
     ]
     assert titles == ["Glorot, decorrelated", "RAI, decorrelated", "He"]
+
+
+# ---------------------------------------------------------------------------- 09_sustainability
+def sized_rows(reached, data="MNIST", depth=1, seeds=3):
+    """Rows of the table "redundancy": (arm, width) to the accuracy after each epoch."""
+    return [
+        (data, f"{depth}×{width}", "adam", arm, seed, "", epoch, "accuracy", value + 0.001 * seed)
+        for (arm, width), values in reached.items()
+        for seed in range(seeds)
+        for epoch, value in enumerate((0.1, *values))
+    ]
+
+
+SIZED = {
+    ("default", 2): (0.3, 0.4),
+    ("default", 4): (0.5, 0.85),
+    ("default", 16): (0.9, 0.9),
+    (design.FOUND, 2): (0.6, 0.82),
+    (design.FOUND, 4): (0.86, 0.88),
+}
+
+
+def test_costs_are_those_of_the_networks_and_data():
+    from dndiv.paper import compute, data
+    from dndiv.population import network
+
+    rows = sized_rows({("default", 3): (0.5, 0.6)}, data="Digits", depth=2, seeds=1)
+    found = findings.sized_networks(frame(rows)).set_index("epoch")
+    net = network((64, 3, 3, 10))
+    assert set(found.parameters) == {sum(p.numel() for p in net.parameters())}
+    once = sum(layer.weight.numel() for layer in net if hasattr(layer, "weight"))
+    assert found.macs[2] == 2 * found.macs[1] == 2 * 3 * once * findings.TRAINED_ON["Digits"]
+    for name in data.EMBEDDED:
+        images = compute.parted(data.load(name)).x_train
+        assert images.shape == (findings.TRAINED_ON[name], findings.INPUTS[name])
+    for name in ("MNIST", "FashionMNIST"):
+        assert findings.INPUTS[name] == design.PIXELS
+        assert findings.TRAINED_ON[name] == 60_000 - design.HELD_OUT
+
+
+def test_the_front_is_what_no_cheaper_network_reaches():
+    points = pd.DataFrame(
+        {"cost": [1, 2, 2, 3, 4], "accuracy": [0.5, 0.4, 0.6, 0.6, 0.9]}, index=list("abcde")
+    )
+    assert list(findings.front(points[::-1], "cost").index) == ["a", "c", "e"]
+
+
+def test_networks_reach_a_share_of_the_wide_one_s_accuracy():
+    networks = findings.sized_networks(frame(sized_rows(SIZED)))
+    assert findings.wide_accuracy(networks)["MNIST", 1] == pytest.approx(0.901)
+    found = findings.to_target(networks, 0.9).set_index(["arm", "width", "seed"])  # 0.8109
+    assert len(found) == 15
+    first = found.xs(0, level="seed")
+    assert first.reached.to_dict() == {size: size != ("default", 2) for size in SIZED}
+    epochs = {("default", 2): 2, ("default", 4): 2, ("default", 16): 1}
+    epochs |= {(design.FOUND, 2): 2, (design.FOUND, 4): 1}
+    for (arm, width), count in epochs.items():
+        once = 784 * width + width * 10
+        assert first.macs[arm, width] == 3 * once * 59_000 * count
+
+
+def test_the_smallest_network_that_does_and_surely():
+    smallest = findings.smallest(findings.sized_networks(frame(sized_rows(SIZED))))
+    found = smallest.set_index(["arm", "share"])
+    assert found.width.to_dict() == {
+        ("default", 0.9): 4, ("default", 0.95): 16, (design.FOUND, 0.9): 2, (design.FOUND, 0.95): 4
+    }  # fmt: skip
+    assert found.surely.equals(found.width)  # all seeds differ alike
+    assert set(found.widest) == {16}
+    assert found.parameters["default", 0.9] == 784 * 4 + 4 + 4 * 10 + 10
+    assert found.wide_macs["default", 0.9] == 3 * (784 * 16 + 160) * 59_000 * 2
+    # a width whose seeds differ is not surely enough
+    rows = frame(sized_rows(SIZED))
+    shaky = (rows.arm == design.FOUND) & rows.setting.eq("1×2")
+    rows.loc[shaky, "value"] += 0.2 * (rows.seed[shaky] - 1)
+    found = findings.smallest(findings.sized_networks(rows)).set_index(["arm", "share"])
+    assert (found.width[design.FOUND, 0.9], found.surely[design.FOUND, 0.9]) == (2, 4)
+    # and where none has it there is none
+    poor = {size: v for size, v in SIZED.items() if size[0] == "default" or size[1] == 2}
+    found = findings.smallest(findings.sized_networks(frame(sized_rows(poor))))
+    assert math.isnan(found.set_index(["arm", "share"]).width[design.FOUND, 0.95])
+
+
+def test_means_have_intervals_where_there_are_seeds():
+    networks = findings.sized_networks(frame(sized_rows({("default", 2): (0.5,)}, seeds=2)))
+    [found] = findings.means(networks).itertuples()
+    assert (found.n, found.accuracy) == (2, pytest.approx(0.5005))
+    assert found.high - found.accuracy == pytest.approx(12.706 * 0.0005, rel=1e-3)  # t of 1 degree
+    [alone] = findings.means(networks[networks.seed == 0]).itertuples()
+    assert math.isnan(alone.low)
+
+
+def test_the_footprint_is_core_hours_times_watts():
+    facts = {"units": 2, "unit_seconds": 1800.0}
+    found = findings.footprint({"experiments": {"early": facts, "tuning": facts}})
+    assert found.hours.to_dict() == {"early": 0.5, "tuning": 0.5, "all": 1.0}
+    assert found.kwh["all"] == pytest.approx(findings.WATTS / 1000)
+    assert not len(findings.footprint({}))

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from dndiv.paper import design, figures, findings, outcomes
-from dndiv.paper.figures import peers, where
+from dndiv.paper.figures import peers, sustainability, where
 from dndiv.paper.names import CELL
 
 PAGE, LETTERS, LINES = 1008, 8, 6  # pixels of a page and of the smallest letters; lines of a panel
@@ -164,3 +164,34 @@ def test_the_pictures_of_peers_are_legible(names, settings):
     assert "the paper: +40 %" in texts
     table = effects[CELL].assign(arm="he", decades=1.0, third=0.5, tenth=np.nan)
     assert "He" in seen(peers.robustness(table, ["he"]))
+
+
+# ---------------------------------------------------------------------------- 09_sustainability
+def sized(names, widths, seeds=3):
+    """Made-up networks of both starts, more accurate the wider they are and the longer they
+    train."""
+    rows = []
+    for name, depth, width, arm in itertools.product(names, (1, 3), widths, design.SIZED_ARMS):
+        sizes = (findings.INPUTS[name], *[width] * depth, findings.CLASSES)
+        for seed, epoch in itertools.product(range(seeds), range(1, 6)):
+            row = {"data": name, "depth": depth, "width": width, "arm": arm, "seed": seed}
+            row |= {"epoch": epoch, "accuracy": 1 - 1 / (1 + 0.3 * width * epoch) - 0.01 * seed}
+            row |= {"parameters": findings.parameters(sizes)}
+            row |= {"macs": 3.0 * findings.multiplications(sizes) * epoch * 1000}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+@pytest.mark.parametrize(
+    "names, widths", [(("MNIST", "FashionMNIST"), design.WIDTHS), (("Digits",), (2, 8, 32))]
+)
+def test_the_pictures_of_costs_are_legible(names, widths):
+    networks = sized(names, widths)
+    figure = sustainability.pareto(findings.means(networks))
+    assert "relayed, 3 hidden layers" in seen(figure)
+    assert len(figure.axes) == 2 * len(names)
+    targets = [findings.to_target(networks, s).assign(panel=str(s)) for s in findings.TARGETS]
+    figure = sustainability.to_target(pd.concat(targets))
+    assert "multiply–accumulates" in seen(figure)
+    hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert sum(len(line.get_xdata()) for line in hollow) > 0  # the narrowest never get there

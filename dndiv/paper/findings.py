@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import stats as laws
 
 from dndiv.paper import design, outcomes
 from dndiv.paper.arms import Arm
@@ -602,3 +603,142 @@ def tuned(early: pd.DataFrame, peers: pd.DataFrame) -> dict[str, pd.DataFrame]:
         "the method, both at their best": outcomes.effects(peers, [pair]),
         f"{start_title(FOUND)}, both at their best": outcomes.effects(peers, [found]),
     }
+
+
+# ---------------------------------------------------------------------------- 09_sustainability
+INPUTS = {"MNIST": 784, "FashionMNIST": 784, "Digits": 64, SERIES: 40}
+TRAINED_ON = {"MNIST": 59_000, "FashionMNIST": 59_000, "Digits": 1318, SERIES: 3667}  # an epoch
+CLASSES = 10
+FORWARD_AND_BACKWARD = 3  # forward passes: the gradients of inputs and of weights are two more
+TARGETS = (0.9, 0.95)  # shares of the wide network's accuracy
+# Energy of a multiply–accumulate, in joules: assumptions, more than two decades apart. 3.7 pJ for a
+# multiplication and 0.9 pJ for an addition of 32 bits at 45 nm, without any memory (Horowitz 2014,
+# "Computing's energy problem"); the data sheet of a GPU, 400 W at 19.5 · 10¹² operations of 32 bits
+# a second, of which two make one (NVIDIA A100); a core on small matrices, 10 W at 10¹⁰ a second.
+JOULES = {"arithmetic alone": 4.6e-12, "a full GPU": 41e-12, "a processor's core": 1e-9}
+# of a core with its share of memory and power supply, an assumption: 280 W for 64 cores is 4.4 W on
+# the data sheet of a server's processor (AMD EPYC 7763), without either
+WATTS = 10.0
+CORE_HOUR = 3600.0
+
+
+def multiplications(sizes: Sequence[int]) -> int:
+    """Multiply–accumulates of one input's way through a network with these layers."""
+    return sum(a * b for a, b in zip(sizes, sizes[1:]))
+
+
+def parameters(sizes: Sequence[int]) -> int:
+    """Weights and biases."""
+    return multiplications(sizes) + sum(sizes[1:])
+
+
+def sized_networks(redundancy: pd.DataFrame) -> pd.DataFrame:
+    """What every network had reached after each epoch, and what it had cost by then.
+
+    Columns: data, depth, width, arm, seed, epoch, accuracy, parameters, and macs, the
+    multiply–accumulates of its training: those of an input's way through its layers, times
+    ``FORWARD_AND_BACKWARD``, times what it was trained on. Evaluation is not counted.
+    """
+    rows = redundancy[(redundancy.measure == "accuracy") & (redundancy.epoch > 0)]
+    hidden = rows.setting.map(hidden_layers)
+    sizes = [(INPUTS[name], *layers, CLASSES) for name, layers in zip(rows["data"], hidden)]
+    once = np.array([multiplications(of_one) for of_one in sizes], dtype=float)
+    kept = rows[["data", "arm", "seed", "epoch"]].assign(
+        depth=hidden.map(len),
+        width=hidden.str[0],
+        accuracy=rows.value,
+        parameters=[parameters(of_one) for of_one in sizes],
+        macs=FORWARD_AND_BACKWARD * once * rows["data"].map(TRAINED_ON) * rows.epoch,
+    )
+    return kept.reset_index(drop=True)
+
+
+SIZE = ["data", "depth", "width"]
+
+
+def means(networks: pd.DataFrame) -> pd.DataFrame:
+    """The mean accuracy over seeds of every size, start and epoch. Columns: those of
+    ``sized_networks`` but for the seed; low and high, the 95 % interval (Student's t, NaN of one
+    seed); n."""
+    by = networks.groupby([*SIZE, "arm", "epoch", "parameters", "macs"], sort=False).accuracy
+    found = by.agg(accuracy="mean", error="sem", n="size").reset_index()
+    half = found.error * laws.t.ppf(0.975, (found.n - 1).clip(lower=1))
+    return found.assign(low=found.accuracy - half, high=found.accuracy + half)
+
+
+def front(points: pd.DataFrame, cost: str) -> pd.DataFrame:
+    """The points that are on the Pareto front, cheapest first: no other has as much accuracy at the
+    same or a lower cost, a column."""
+    ranked = points.sort_values([cost, "accuracy"], ascending=[True, False], kind="stable")
+    before = ranked.accuracy.cummax().shift(fill_value=-math.inf)
+    return ranked[ranked.accuracy > before]
+
+
+def wide_accuracy(networks: pd.DataFrame) -> pd.Series:
+    """The mean final accuracy of the widest networks with PyTorch's default, by data and depth."""
+    last = networks[(networks.epoch == networks.epoch.max()) & (networks.arm == "default")]
+    widest = last.width == last.groupby(["data", "depth"]).width.transform("max")
+    return last[widest].groupby(["data", "depth"], sort=False).accuracy.mean()
+
+
+def to_target(networks: pd.DataFrame, share: float) -> pd.DataFrame:
+    """What it costs every network to reach a share of the wide network's accuracy: a row each.
+
+    Columns: data, depth, width, arm, seed, parameters, target; reached, whether it does within the
+    run; macs, of training until the end of the first epoch in which it does, or of the whole run.
+    """
+    target = networks[["data", "depth"]].apply(tuple, axis=1).map(share * wide_accuracy(networks))
+    there = networks.assign(target=target, reached=networks.accuracy >= target)
+    # of each network the first epoch that is there, or else the last
+    there["order"] = np.where(there.reached, there.epoch, math.inf)
+    ranked = there.sort_values(["order", "epoch"], ascending=[True, False], kind="stable")
+    found = ranked.drop_duplicates([*SIZE, "arm", "seed"]).sort_index()
+    return found.drop(columns=["order", "epoch", "accuracy"])
+
+
+def smallest(networks: pd.DataFrame) -> pd.DataFrame:
+    """The smallest networks that have a share of the wide network's final accuracy, by data, depth,
+    start and share of ``TARGETS``.
+
+    Columns beside those: width, by the mean over seeds; surely, by the lower end of the interval of
+    the ratio to the wide network, paired by seed; NaN where none has; parameters and macs (of the
+    whole run) of the first, and widest, wide_parameters and wide_macs of the wide one.
+    """
+    last = networks[networks.epoch == networks.epoch.max()]
+    rows = []
+    for (name, depth), part in last.groupby(["data", "depth"], sort=False):
+        base = part[part.arm == "default"]
+        wide = base[base.width == base.width.max()].set_index("seed")
+        for arm, of_arm in part.groupby("arm", sort=False):
+            ratios = {}
+            for width, of_width in of_arm.groupby("width"):
+                both = wide.join(of_width.set_index("seed").accuracy.rename("small"), how="inner")
+                if len(both):
+                    ratios[width] = effect(both.small, both.accuracy, test=False)
+            for share in TARGETS:
+                enough = [w for w, e in ratios.items() if 1 + e.estimate >= share]
+                surely = [w for w, e in ratios.items() if 1 + e.low >= share]
+                row = {"data": name, "depth": depth, "arm": arm, "share": share}
+                row |= {"width": min(enough, default=math.nan)}
+                row |= {"surely": min(surely, default=math.nan), "widest": base.width.max()}
+                chosen = of_arm[of_arm.width == row["width"]]
+                for cost in ("parameters", "macs"):
+                    row |= {cost: chosen[cost].max(), f"wide_{cost}": wide[cost].max()}
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def footprint(provenance: dict) -> pd.DataFrame:
+    """The artifact's own footprint, from provenance.json: a row per experiment, and one of all.
+
+    Columns: units; hours, of one core; kwh, at ``WATTS`` a core. Empty where nothing is recorded.
+    """
+    rows = {
+        name: {"units": e["units"], "hours": e["unit_seconds"] / CORE_HOUR}
+        for name, e in provenance.get("experiments", {}).items()
+    }
+    if not rows:
+        return pd.DataFrame(columns=["units", "hours", "kwh"])
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.loc["all"] = table.sum()
+    return table.assign(kwh=table.hours * WATTS / 1000).astype({"units": int})

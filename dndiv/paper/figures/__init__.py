@@ -215,11 +215,11 @@ def cell_columns(cells: Sequence[tuple[str, str, str]]) -> list[str]:
 
 LOOKS = (  # colour, dashes and marker: told apart by each of them alone; blue is MNIST's
     ("black", "-", "o"),
-    ("#d55e00", "-", "s"),
-    ("#009e73", "--", "^"),
-    ("#cc79a7", "-.", "D"),
-    ("#b8860b", ":", "v"),
-    ("0.5", (0, (6, 2)), "P"),
+    ("#d55e00", "--", "s"),
+    ("#009e73", "-.", "^"),
+    ("#cc79a7", ":", "D"),
+    ("#b8860b", (0, (5, 1, 1, 1, 1, 1)), "v"),
+    ("0.5", (0, (8, 3)), "P"),
 )
 
 
