@@ -170,6 +170,7 @@ def test_the_library_imports_nothing_of_the_paper(module):
         "figures.diversity",
     ]
     + ["figures.initialization", "figures.overview", "figures.plateaus", "figures.redundancy"]
+    + ["figures.peers", "figures.sustainability", "figures.where"]
     + ["figures.reinforcement", "names", "notebooks", "outcomes", "report", "reproduce", "tables"],
 )
 def test_what_comes_after_tables_needs_no_torch(module):

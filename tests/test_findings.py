@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from dndiv.paper import design, findings, outcomes
-from dndiv.paper.names import COLUMNS
+from dndiv.paper.names import CELL, COLUMNS
 
 
 def frame(rows):
@@ -184,3 +184,284 @@ def test_the_fate_of_networks_and_what_their_last_layer_is_like():
     fate = findings.fates(units)
     assert fate.loc["dead"].to_dict() == pytest.approx({"others": 0.25, "soon": 0.05})
     assert findings.fates(units[units.seed > 1]) is None
+
+
+# ---------------------------------------------------------------------------- 07_where_it_holds
+def map_rows(place, rates, value, seeds=4, signals=(0.0, 0.5, -1.0, 2.0)):
+    """Rows of the table "where": early accuracy as ``value`` of an arm and a rate, but for a little
+    that differs between seeds; and the same signals in all arms."""
+    data, setting, optimizer = place
+    rows = []
+    for rate in rates:
+        cell = (data, setting, f"{optimizer}@{rate:g}")
+        for arm in design.MAP_ARMS:
+            for seed in range(seeds):
+                network = (*cell, arm, seed, "")
+                for epoch in range(1, 6):
+                    reached = value(arm, rate) * (1 + 0.001 * (-1) ** seed)
+                    rows.append((*network, epoch, "accuracy", reached))
+                for name, signal in zip(outcomes.SIGNALS, signals):
+                    rows.append((*network, 0, name, signal))
+    return rows
+
+
+def test_the_map_has_its_axes_and_knows_what_is_clear():
+    def value(arm, rate):
+        return 0.3 if arm == design.FOUND and rate < 0.05 else 0.2
+
+    where = frame(
+        map_rows(("MNIST1D", "5×8", "sgd"), (0.1, 0.01), value)
+        + map_rows(("MNIST1D", "2×4", "sgd"), (0.1, 0.01), value)
+        + map_rows(("Digits", "2×8 tanh", "sgd"), (0.1, 0.01), value)
+    )
+    places = findings.effect_map(where)
+    best = places[places.comparison == "the best start"]
+    assert len(places) == len(findings.COMPARISONS) * 6
+    assert list(best.depth) == [2, 2, 2, 2, 5, 5] and set(best.width) == {4, 8}
+    assert best.sort_values(["depth", "width", "rate"]).index.equals(best.index)
+    assert list(best.estimate) == pytest.approx([0.5, 0.0] * 3)
+    assert list(best.log) == pytest.approx([math.log(1.5), 0.0] * 3)
+    assert list(best.unclear) == [False, True] * 3
+    assert dict(zip(best.slice, best.held_out)) == {
+        "MNIST-1D, SGD, ReLU": False,
+        "Digits (embedded), SGD, tanh": True,
+    }
+    assert set(best.log_rate.round(6)) == {0.0, 1.0}  # decades above the usual rate
+    assert places[places.comparison == "decorrelation alone"].estimate.abs().max() < 1e-12
+
+
+def test_each_at_its_best_rate_is_not_each_at_the_same():
+    table = {design.FOUND: {0.01: 0.5, 0.1: 0.2}, "default": {0.01: 0.2, 0.1: 0.4}}
+
+    def value(arm, rate):
+        return table.get(arm, table["default"])[rate]
+
+    where = frame(
+        map_rows(("MNIST1D", "2×4", "sgd"), (0.01, 0.1), value)
+        + map_rows(("MNIST1D", "2×4", "adam"), (0.01, 0.1), value)
+    )
+    found = findings.at_best_rates(where).set_index("comparison")
+    assert len(found) == len(findings.COMPARISONS)  # of the whole map alone
+    best = found.loc["the best start"]
+    assert (best.treated_rate, best.baseline_rate) == (0.01, 0.1)
+    assert best.estimate == pytest.approx(0.5 / 0.4 - 1) and not best.unclear
+    assert found.loc["the method"].estimate == pytest.approx(0, abs=1e-12)
+
+
+def linear_places(rng, held_out, slope=0.5):
+    """Places whose log effect is linear in the other start's cosine."""
+    cosine = rng.uniform(0, 1, len(held_out))
+    names = {n for of_set in findings.PREDICTORS.values() for n in of_set}
+    places = pd.DataFrame({name: rng.normal(size=len(held_out)) for name in sorted(names)})
+    places["dead"] = 0.0  # varies nowhere, and is left out
+    places["slice"] = np.where(held_out, "a slice", "the map's own")
+    return places.assign(other_cosine=cosine, log=slope * cosine - 0.1, held_out=held_out)
+
+
+def test_a_regression_is_fitted_to_the_map_alone():
+    rng, held_out = np.random.default_rng(0), np.arange(60) >= 40
+    places = linear_places(rng, held_out)
+    explained = findings.explained(places)
+    of_signals = explained.loc["signals of the default"]
+    assert of_signals.tolist() == pytest.approx([1, 1, 1])
+    assert explained.loc["depth, width and learning rate", "the slices"] < 0.5
+    other_way = places.assign(log=places.log.where(~held_out, -places.log))
+    there = findings.explained(other_way).loc["signals of the default"]
+    assert there["the map"] == pytest.approx(1) and there["the slices"] < 0
+
+
+def test_r_squared_is_that_of_the_mean_where_it_is_zero():
+    found = np.array([1.0, 2.0, 3.0])
+    assert findings.r_squared(found, found) == 1
+    assert findings.r_squared(found, np.full(3, 2.0)) == 0
+    assert findings.r_squared(found, 4 - found) == -3
+    assert math.isnan(findings.r_squared(np.ones(3), found))
+
+
+# ------------------------------------------------------------------------------------- 08_peers
+def by_cell(columns, data=("MNIST",), seeds=4, optimizers=("sgd",)):
+    """Values of arms, [cells, seeds] or numbers, indexed as early accuracy is."""
+    index = pd.MultiIndex.from_product(
+        [data, ["tiny"], optimizers, range(seeds)], names=[*CELL, "seed"]
+    )
+    return pd.DataFrame(
+        {
+            arm: np.ravel(np.broadcast_to(v, (len(index) // seeds, seeds)))
+            for arm, v in columns.items()
+        },
+        index,
+    )
+
+
+def test_standings_count_who_is_first_and_who_is_surely_behind():
+    wiggle = np.array([0.0, 0.01, 0.0, 0.01])
+    values = by_cell(
+        {
+            "a": [0.8 + wiggle, 0.5 + wiggle],
+            "b": [0.6 + wiggle, 0.6 + wiggle],
+            "c": [0.7 + 0.3 * np.array([-1, 1, -1, 1]), 0.1 + wiggle],
+        },
+        data=("MNIST", "Digits"),
+    )
+    found = findings.standings(values)
+    assert list(found.index) == ["a", "b", "c"]
+    assert list(found["rank"]) == [1.5, 2.0, 2.5]
+    assert list(found.best) == [1, 1, 0]
+    assert list(found.behind) == [1, 1, 1]  # c, in the first cell, is not surely behind
+    assert found.least["a"] == pytest.approx(0.505 / 0.605 - 1)
+
+
+def test_the_probability_of_improvement_is_that_of_seeds_within_cells():
+    values = by_cell(
+        {"a": [[1, 2, 3, 4], [1, 1, 1, 1]], "b": [[2, 2, 2, 2], [0, 0, 0, np.nan]]},
+        data=("MNIST", "Digits"),
+    )
+    found = findings.improvement(values)
+    assert found.loc["a", "b"] == pytest.approx((0.625 + 1) / 2)  # ½ of a tie and two of four; all
+    assert found.loc["a", "b"] + found.loc["b", "a"] == pytest.approx(1)
+    assert found.isna().to_numpy().tolist() == [[True, False], [False, True]]
+
+
+def test_curves_choices_at_an_end_and_how_much_a_rate_matters():
+    def value(arm, rate):
+        peak = {"default": 1.0, "he": 0.03, "rai": 0.1, "glorot": 0.1}[arm]
+        height = {"default": 0.8, "he": 0.7, "rai": 0.6, "glorot": 0.5}[arm]
+        return height / (1 + abs(math.log10(rate / peak)))
+
+    rows = [
+        ("MNIST1D", "tiny", f"sgd@{rate:g}", arm, seed, "", epoch, "accuracy", value(arm, rate))
+        for rate in design.RATES["sgd"]
+        for arm in ("glorot", "default", "he", "rai")
+        for seed in (0, 1)
+        for epoch in range(1, 6)
+    ]
+    rates = frame(rows)
+    best = outcomes.best_rates(rates)
+    assert findings.curve_arms(best) == ["default", "he", "rai"]
+    ends = findings.ends(best)
+    assert ends[["arm", "end"]].to_numpy().tolist() == [["default", "highest"]]
+    found = findings.robustness(rates, best).set_index("arm")
+    assert found.decades.to_dict() == {"glorot": 0, "default": 0.5, "he": 0, "rai": 0}
+    assert math.isnan(found.third["default"])  # its best is the last
+    third = value("rai", 0.03) / value("rai", 0.1), value("rai", 0.3) / value("rai", 0.1)
+    assert found.third["rai"] == pytest.approx(min(third))
+
+
+def test_starts_are_compared_over_all_settings_and_by_optimizer():
+    values = by_cell({"a": [[0.4] * 4, [0.3] * 4], "b": 0.2}, optimizers=("sgd", "adam"))
+    found = findings.by_optimizer(values, [("a", "b")])
+    assert list(found["where"]) == [findings.EVERYWHERE, "SGD", "Adam"]
+    assert list(found.estimate) == pytest.approx([0.75, 1.0, 0.5])
+
+
+def test_the_tuned_effect_stands_beside_the_untuned():
+    early = frame(accuracies({"default": 0.2, "decorrelated": 0.3, design.FOUND: 0.4}))
+    at_best = by_cell({"default": 0.4, "decorrelated": 0.4, design.FOUND: 0.5})
+    usual, method, found = findings.tuned(early, at_best).values()
+    assert usual.estimate[0] > 0.4
+    assert (method.estimate[0], found.estimate[0]) == pytest.approx((0, 0.25))
+
+
+def test_twins_are_named_by_what_they_are_of():
+    titles = [
+        findings.start_title(arm) for arm in ("glorot_decorrelated", "rai_decorrelated", "he")
+    ]
+    assert titles == ["Glorot, decorrelated", "RAI, decorrelated", "He"]
+
+
+# ---------------------------------------------------------------------------- 09_sustainability
+def sized_rows(reached, data="MNIST", depth=1, seeds=3):
+    """Rows of the table "redundancy": (arm, width) to the accuracy after each epoch."""
+    return [
+        (data, f"{depth}×{width}", "adam", arm, seed, "", epoch, "accuracy", value + 0.001 * seed)
+        for (arm, width), values in reached.items()
+        for seed in range(seeds)
+        for epoch, value in enumerate((0.1, *values))
+    ]
+
+
+SIZED = {
+    ("default", 2): (0.3, 0.4),
+    ("default", 4): (0.5, 0.85),
+    ("default", 16): (0.9, 0.9),
+    (design.FOUND, 2): (0.6, 0.82),
+    (design.FOUND, 4): (0.86, 0.88),
+}
+
+
+def test_costs_are_those_of_the_networks_and_data():
+    from dndiv.paper import compute, data
+    from dndiv.population import network
+
+    rows = sized_rows({("default", 3): (0.5, 0.6)}, data="Digits", depth=2, seeds=1)
+    found = findings.sized_networks(frame(rows)).set_index("epoch")
+    net = network((64, 3, 3, 10))
+    assert set(found.parameters) == {sum(p.numel() for p in net.parameters())}
+    once = sum(layer.weight.numel() for layer in net if hasattr(layer, "weight"))
+    assert found.macs[2] == 2 * found.macs[1] == 2 * 3 * once * findings.TRAINED_ON["Digits"]
+    for name in data.EMBEDDED:
+        images = compute.parted(data.load(name)).x_train
+        assert images.shape == (findings.TRAINED_ON[name], findings.INPUTS[name])
+    for name in ("MNIST", "FashionMNIST"):
+        assert findings.INPUTS[name] == design.PIXELS
+        assert findings.TRAINED_ON[name] == 60_000 - design.HELD_OUT
+
+
+def test_the_front_is_what_no_cheaper_network_reaches():
+    points = pd.DataFrame(
+        {"cost": [1, 2, 2, 3, 4], "accuracy": [0.5, 0.4, 0.6, 0.6, 0.9]}, index=list("abcde")
+    )
+    assert list(findings.front(points[::-1], "cost").index) == ["a", "c", "e"]
+
+
+def test_networks_reach_a_share_of_the_wide_one_s_accuracy():
+    networks = findings.sized_networks(frame(sized_rows(SIZED)))
+    assert findings.wide_accuracy(networks)["MNIST", 1] == pytest.approx(0.901)
+    found = findings.to_target(networks, 0.9).set_index(["arm", "width", "seed"])  # 0.8109
+    assert len(found) == 15
+    first = found.xs(0, level="seed")
+    assert first.reached.to_dict() == {size: size != ("default", 2) for size in SIZED}
+    epochs = {("default", 2): 2, ("default", 4): 2, ("default", 16): 1}
+    epochs |= {(design.FOUND, 2): 2, (design.FOUND, 4): 1}
+    for (arm, width), count in epochs.items():
+        once = 784 * width + width * 10
+        assert first.macs[arm, width] == 3 * once * 59_000 * count
+
+
+def test_the_smallest_network_that_does_and_surely():
+    smallest = findings.smallest(findings.sized_networks(frame(sized_rows(SIZED))))
+    found = smallest.set_index(["arm", "share"])
+    assert found.width.to_dict() == {
+        ("default", 0.9): 4, ("default", 0.95): 16, (design.FOUND, 0.9): 2, (design.FOUND, 0.95): 4
+    }  # fmt: skip
+    assert found.surely.equals(found.width)  # all seeds differ alike
+    assert set(found.widest) == {16}
+    assert found.parameters["default", 0.9] == 784 * 4 + 4 + 4 * 10 + 10
+    assert found.wide_macs["default", 0.9] == 3 * (784 * 16 + 160) * 59_000 * 2
+    # a width whose seeds differ is not surely enough
+    rows = frame(sized_rows(SIZED))
+    shaky = (rows.arm == design.FOUND) & rows.setting.eq("1×2")
+    rows.loc[shaky, "value"] += 0.2 * (rows.seed[shaky] - 1)
+    found = findings.smallest(findings.sized_networks(rows)).set_index(["arm", "share"])
+    assert (found.width[design.FOUND, 0.9], found.surely[design.FOUND, 0.9]) == (2, 4)
+    # and where none has it there is none
+    poor = {size: v for size, v in SIZED.items() if size[0] == "default" or size[1] == 2}
+    found = findings.smallest(findings.sized_networks(frame(sized_rows(poor))))
+    assert math.isnan(found.set_index(["arm", "share"]).width[design.FOUND, 0.95])
+
+
+def test_means_have_intervals_where_there_are_seeds():
+    networks = findings.sized_networks(frame(sized_rows({("default", 2): (0.5,)}, seeds=2)))
+    [found] = findings.means(networks).itertuples()
+    assert (found.n, found.accuracy) == (2, pytest.approx(0.5005))
+    assert found.high - found.accuracy == pytest.approx(12.706 * 0.0005, rel=1e-3)  # t of 1 degree
+    [alone] = findings.means(networks[networks.seed == 0]).itertuples()
+    assert math.isnan(alone.low)
+
+
+def test_the_footprint_is_core_hours_times_watts():
+    facts = {"units": 2, "unit_seconds": 1800.0}
+    found = findings.footprint({"experiments": {"early": facts, "tuning": facts}})
+    assert found.hours.to_dict() == {"early": 0.5, "tuning": 0.5, "all": 1.0}
+    assert found.kwh["all"] == pytest.approx(findings.WATTS / 1000)
+    assert not len(findings.footprint({}))

@@ -9,12 +9,21 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy import stats as laws
 
 from dndiv.paper import design, outcomes
 from dndiv.paper.arms import Arm
-from dndiv.paper.design import GRID, HELD_ARMS, TECHNIQUE_ARMS, VARIANTS, hidden_layers
-from dndiv.paper.effects import rank_correlation
-from dndiv.paper.names import CELL, SERIES
+from dndiv.paper.design import (
+    FOUND,
+    GRID,
+    HELD_ARMS,
+    LEARNING_RATES,
+    TECHNIQUE_ARMS,
+    VARIANTS,
+    hidden_layers,
+)
+from dndiv.paper.effects import effect, rank_correlation
+from dndiv.paper.names import CELL, DATA, OPTIMIZERS, SERIES, STARTS, title
 
 
 @dataclass(frozen=True)
@@ -371,8 +380,108 @@ def fates(units: pd.DataFrame) -> pd.DataFrame | None:
     return means if means.shape[1] == 2 else None
 
 
-# --------------------------------------------------------------------------- 07, where it holds
+# ---------------------------------------------------------------------------- 07_where_it_holds
+COMPARISONS = {  # what the map is drawn of: treated, baseline
+    "the best start": (FOUND, "default"),
+    "the method": ("decorrelated", "default"),
+    "decorrelation alone": ("decorrelated", "equal_norms"),
+    "simplex": ("simplex", "default"),
+}
+ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "leaky ReLU"}
 GAIN = 0.1  # what the rule of thumb foretells more of, or less
+PUBLISHED = 0.4  # the effect that the paper reports
+KNOWN = ("log_rate", "log_depth", "log_width")  # of a network, before it is made
+PREDICTORS = {  # of the effect, at step 0; those of the baseline have "other_" before them
+    "depth, width and learning rate": KNOWN,
+    "signals of the default": tuple(f"other_{name}" for name in outcomes.SIGNALS),
+    "signals of both starts": tuple(f"{p}{n}" for p in ("other_", "") for n in outcomes.SIGNALS),
+}
+for _name in ("signals of the default", "signals of both starts"):
+    PREDICTORS[f"{_name}, learning rate"] = (*PREDICTORS[_name], KNOWN[0])
+
+
+def effect_map(where: pd.DataFrame) -> pd.DataFrame:
+    """The map of every comparison: the rows of ``outcomes.mapped``, in the order of the axes.
+
+    Columns beside those: comparison; slice, the data set, optimizer and activation in words;
+    held_out, as below; unclear, whether the interval holds zero, or there is none; ``log``, of the
+    ratio 1 + estimate; and log_rate (over the optimizer's usual rate), log_depth, log_width.
+    """
+    parts = []
+    for name, pair in COMPARISONS.items():
+        places = outcomes.mapped(where, *pair).assign(comparison=name)
+        parts.append(places.sort_values(["depth", "width", "rate"], kind="stable"))
+    found = pd.concat(parts, ignore_index=True)
+    names = {"data": DATA, "optimizer": OPTIMIZERS, "activation": ACTIVATIONS}
+    words = [found[name].map(lambda v, of=titles: title(v, of)) for name, titles in names.items()]
+    return found.assign(
+        slice=words[0] + ", " + words[1] + ", " + words[2],
+        held_out=held_out(found),
+        unclear=~((found.low > 0) | (found.high < 0)),
+        log=_log(found.estimate),
+        log_rate=np.log10(found.rate / found.optimizer.map(LEARNING_RATES)),
+        log_depth=np.log2(found.depth),
+        log_width=np.log2(found.width),
+    )
+
+
+def _log(estimate: pd.Series) -> pd.Series:
+    """log(1 + estimate), of a twelfth at least: networks that diverge have an accuracy of 0."""
+    return np.log((1 + estimate).clip(lower=1 / 12))
+
+
+def at_best_rates(where: pd.DataFrame) -> pd.DataFrame:
+    """The comparisons on the whole map with each start at its own best rate of the grid, the one
+    with the highest mean over the same seeds. Columns: the cell, comparison, treated_rate and
+    baseline_rate, depth, width, activation, unclear, log, and those of ``Effect``."""
+    rows = []
+    values = outcomes.by_rate(where[where["data"] == SERIES])
+    for cell, part in values.groupby(level=CELL, sort=False):
+        hidden = hidden_layers(cell[1])
+        place = dict(zip(CELL, cell)) | {"depth": len(hidden), "width": hidden[0]}
+        place["activation"] = design.activation(cell[1])
+        for name, pair in COMPARISONS.items():
+            both = part[[*pair]].dropna().droplevel(CELL)
+            rates = [both[arm].groupby(level="rate").mean().idxmax() for arm in pair]
+            found = effect(*(both.loc[r, arm] for r, arm in zip(rates, pair)), test=False)
+            chosen = dict(zip(("treated_rate", "baseline_rate"), rates))
+            rows.append(place | {"comparison": name} | chosen | vars(found))
+    found = pd.DataFrame(rows)
+    unclear = ~((found.low > 0) | (found.high < 0))
+    return found.assign(unclear=unclear, log=_log(found.estimate))[~held_out(found)]
+
+
+def predicted(places: pd.DataFrame, predictors: Sequence[str]) -> np.ndarray:
+    """log(1 + effect) of all places of a comparison, by least squares on those that are not held
+    out. Predictors that do not vary there are left out."""
+    seen = places[~places.held_out]
+    names = [n for n in predictors if seen[n].std() > 1e-12]
+    scaled = (places[names] - seen[names].mean()) / seen[names].std()
+    matrix = np.column_stack([np.ones(len(places)), scaled])
+    fitted = ~places.held_out.to_numpy()
+    return matrix @ np.linalg.lstsq(matrix[fitted], seen.log.to_numpy(), rcond=None)[0]
+
+
+def r_squared(found: np.ndarray, foretold: np.ndarray) -> float:
+    """The share of the variance that is foretold: below 0 where the mean alone would do better;
+    NaN where nothing varies."""
+    total = ((found - found.mean()) ** 2).sum()
+    return float(1 - ((found - foretold) ** 2).sum() / total) if total > 0 else math.nan
+
+
+def explained(places: pd.DataFrame) -> pd.DataFrame:
+    """R² of every set of predictors: a row each, columns ``the map`` (which they are fitted to),
+    ``the slices`` (which they are not), and each slice."""
+    parts = {"the map": places[~places.held_out], "the slices": places[places.held_out]}
+    parts |= dict(iter(parts["the slices"].groupby("slice", sort=False)))
+    rows = {}
+    for name, predictors in PREDICTORS.items():
+        foretold = pd.Series(predicted(places, predictors), places.index)
+        rows[name] = {
+            where: r_squared(part.log.to_numpy(), foretold[part.index].to_numpy())
+            for where, part in parts.items()
+        }
+    return pd.DataFrame.from_dict(rows, orient="index")
 
 
 def held_out(places: pd.DataFrame) -> pd.Series:
@@ -392,3 +501,244 @@ def thumb(table: pd.DataFrame, treated: str, baseline: str) -> pd.DataFrame:
     limit = best.loc[pd.MultiIndex.from_frame(places[CELL])].to_numpy()
     foretold = (places.depth > 1) & (places.rate <= limit)
     return places.assign(foretold=foretold, right=foretold == (places.estimate > GAIN))
+
+
+# ------------------------------------------------------------------------------------- 08_peers
+CURVES = ("default", "decorrelated", FOUND, "he", "orthogonal")  # drawn, and the best other
+EVERYWHERE = "all settings"
+
+
+def start_title(arm: str) -> str:
+    """A start in words; a decorrelated twin by the start that it is of."""
+    plain = arm.removesuffix("_decorrelated")
+    if arm == plain or arm in STARTS:
+        return title(arm, STARTS)
+    return f"{title(plain, STARTS)}, decorrelated"
+
+
+def curve_arms(best: pd.DataFrame) -> list[str]:
+    """The starts whose curves are drawn: those of ``CURVES`` that are there, and of the others the
+    one that is best at its best rates, in the mean over cells of its share of the cell's highest
+    accuracy. best: what ``outcomes.best_rates`` gives."""
+    shares = best.accuracy / best.groupby(CELL, sort=False).accuracy.transform("max")
+    means = shares.groupby(best.arm, sort=False).mean()
+    shown = [arm for arm in CURVES if arm in means]
+    return [*shown, *means.drop(shown).nlargest(1).index]
+
+
+def ends(best: pd.DataFrame) -> pd.DataFrame:
+    """The choices at an end of the grid of learning rates: the rows of ``outcomes.best_rates`` with
+    ``end``, "lowest" or "highest"."""
+    lowest = best.rate <= best.optimizer.map(lambda name: min(design.RATES[name]))
+    return best.assign(end=np.where(lowest, "lowest", "highest"))[best.at_end]
+
+
+def robustness(rates: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
+    """How much a start's rate matters, a row per cell and start. Columns beside the cell and arm:
+    decades, the width of the range of good rates, the mean over seeds; third and tenth, the shares
+    of its best accuracy that are left at rates three and ten times as small or large."""
+    decades = outcomes.good_decades(rates).groupby(level=CELL, sort=False).mean()
+    long = decades.rename_axis(columns="arm").stack().rename("decades").reset_index()
+    return long.merge(best[[*CELL, "arm", "third", "tenth"]])
+
+
+def standings(values: pd.DataFrame) -> pd.DataFrame:
+    """How starts stand at their best rates, best first: a row per start.
+
+    values: a row per cell and seed, a column per start. Columns: rank, the mean over cells of the
+    rank of its mean (1 is best); best, the cells in which it is first; behind, those in which the
+    first is better with an interval above zero; least, the smallest ratio to the first, minus 1.
+    """
+    means = values.groupby(level=CELL, sort=False).mean()
+    first = means.idxmax(axis=1)
+    behind, ratios = [], []
+    for cell, part in values.groupby(level=CELL, sort=False):
+        top_ = first[cell]
+        for arm in values.columns.drop(top_):
+            both = part[[arm, top_]].dropna()
+            found = effect(both[arm], both[top_], test=False)
+            ratios.append((arm, found.estimate))
+            behind += [arm] * bool(found.high < 0)
+    ratio = pd.DataFrame(ratios, columns=["arm", "ratio"]).groupby("arm").ratio.min()
+    counted = {"best": first.value_counts(), "behind": pd.Series(behind, dtype=str).value_counts()}
+    table = pd.DataFrame({"rank": means.rank(axis=1, ascending=False).mean()} | counted)
+    table = table.fillna(0).assign(least=ratio.reindex(table.index).fillna(0.0))
+    return table.sort_values("rank", kind="stable").astype({"best": int, "behind": int})
+
+
+def improvement(values: pd.DataFrame) -> pd.DataFrame:
+    """The probability that the start of a row has a higher value than that of a column: the share
+    of seeds, in the mean over cells, equals counting half. NaN on the diagonal."""
+    table = pd.DataFrame(np.nan, values.columns, values.columns)
+    for one in values:
+        for other in values.columns.drop(one):
+            gain = (values[one] - values[other]).dropna()
+            wins = (gain > 0) + 0.5 * (gain == 0)
+            table.loc[one, other] = wins.groupby(level=CELL, sort=False).mean().mean()
+    return table
+
+
+def by_optimizer(values: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
+    """The joint effect of pairs of starts over all cells, and over those of each optimizer.
+
+    Columns: where (in words), treated, baseline, and those of ``Effect``.
+    """
+    names = values.index.get_level_values("optimizer")
+    parts = {EVERYWHERE: values}
+    parts |= {title(name, OPTIMIZERS): values[names == name] for name in dict.fromkeys(names)}
+    return pd.DataFrame(
+        {"where": where, "treated": pair[0], "baseline": pair[1]}
+        | vars(outcomes.jointly(part, pair))
+        for where, part in parts.items()
+        for pair in pairs
+    )
+
+
+def tuned(early: pd.DataFrame, peers: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The effect of the method at the usual learning rates, and with both sides at their own best;
+    and that of the best start: rows of ``outcomes.effects`` by what is compared."""
+    pair, found = ("decorrelated", "default"), (FOUND, "default")
+    return {
+        "the method, usual rates": outcomes.effects(outcomes.early_accuracy(early), [pair]),
+        "the method, both at their best": outcomes.effects(peers, [pair]),
+        f"{start_title(FOUND)}, both at their best": outcomes.effects(peers, [found]),
+    }
+
+
+# ---------------------------------------------------------------------------- 09_sustainability
+INPUTS = {"MNIST": 784, "FashionMNIST": 784, "Digits": 64, SERIES: 40}
+TRAINED_ON = {"MNIST": 59_000, "FashionMNIST": 59_000, "Digits": 1318, SERIES: 3667}  # an epoch
+CLASSES = 10
+FORWARD_AND_BACKWARD = 3  # forward passes: the gradients of inputs and of weights are two more
+TARGETS = (0.9, 0.95)  # shares of the wide network's accuracy
+# Energy of a multiply–accumulate, in joules: assumptions, more than two decades apart. 3.7 pJ for a
+# multiplication and 0.9 pJ for an addition of 32 bits at 45 nm, without any memory (Horowitz 2014,
+# "Computing's energy problem"); the data sheet of a GPU, 400 W at 19.5 · 10¹² operations of 32 bits
+# a second, of which two make one (NVIDIA A100); a core on small matrices, 10 W at 10¹⁰ a second.
+JOULES = {"arithmetic alone": 4.6e-12, "a full GPU": 41e-12, "a processor's core": 1e-9}
+# of a core with its share of memory and power supply, an assumption: 280 W for 64 cores is 4.4 W on
+# the data sheet of a server's processor (AMD EPYC 7763), without either
+WATTS = 10.0
+CORE_HOUR = 3600.0
+
+
+def multiplications(sizes: Sequence[int]) -> int:
+    """Multiply–accumulates of one input's way through a network with these layers."""
+    return sum(a * b for a, b in zip(sizes, sizes[1:]))
+
+
+def parameters(sizes: Sequence[int]) -> int:
+    """Weights and biases."""
+    return multiplications(sizes) + sum(sizes[1:])
+
+
+def sized_networks(redundancy: pd.DataFrame) -> pd.DataFrame:
+    """What every network had reached after each epoch, and what it had cost by then.
+
+    Columns: data, depth, width, arm, seed, epoch, accuracy, parameters, and macs, the
+    multiply–accumulates of its training: those of an input's way through its layers, times
+    ``FORWARD_AND_BACKWARD``, times what it was trained on. Evaluation is not counted.
+    """
+    rows = redundancy[(redundancy.measure == "accuracy") & (redundancy.epoch > 0)]
+    hidden = rows.setting.map(hidden_layers)
+    sizes = [(INPUTS[name], *layers, CLASSES) for name, layers in zip(rows["data"], hidden)]
+    once = np.array([multiplications(of_one) for of_one in sizes], dtype=float)
+    kept = rows[["data", "arm", "seed", "epoch"]].assign(
+        depth=hidden.map(len),
+        width=hidden.str[0],
+        accuracy=rows.value,
+        parameters=[parameters(of_one) for of_one in sizes],
+        macs=FORWARD_AND_BACKWARD * once * rows["data"].map(TRAINED_ON) * rows.epoch,
+    )
+    return kept.reset_index(drop=True)
+
+
+SIZE = ["data", "depth", "width"]
+
+
+def means(networks: pd.DataFrame) -> pd.DataFrame:
+    """The mean accuracy over seeds of every size, start and epoch. Columns: those of
+    ``sized_networks`` but for the seed; low and high, the 95 % interval (Student's t, NaN of one
+    seed); n."""
+    by = networks.groupby([*SIZE, "arm", "epoch", "parameters", "macs"], sort=False).accuracy
+    found = by.agg(accuracy="mean", error="sem", n="size").reset_index()
+    half = found.error * laws.t.ppf(0.975, (found.n - 1).clip(lower=1))
+    return found.assign(low=found.accuracy - half, high=found.accuracy + half)
+
+
+def front(points: pd.DataFrame, cost: str) -> pd.DataFrame:
+    """The points that are on the Pareto front, cheapest first: no other has as much accuracy at the
+    same or a lower cost, a column."""
+    ranked = points.sort_values([cost, "accuracy"], ascending=[True, False], kind="stable")
+    before = ranked.accuracy.cummax().shift(fill_value=-math.inf)
+    return ranked[ranked.accuracy > before]
+
+
+def wide_accuracy(networks: pd.DataFrame) -> pd.Series:
+    """The mean final accuracy of the widest networks with PyTorch's default, by data and depth."""
+    last = networks[(networks.epoch == networks.epoch.max()) & (networks.arm == "default")]
+    widest = last.width == last.groupby(["data", "depth"]).width.transform("max")
+    return last[widest].groupby(["data", "depth"], sort=False).accuracy.mean()
+
+
+def to_target(networks: pd.DataFrame, share: float) -> pd.DataFrame:
+    """What it costs every network to reach a share of the wide network's accuracy: a row each.
+
+    Columns: data, depth, width, arm, seed, parameters, target; reached, whether it does within the
+    run; macs, of training until the end of the first epoch in which it does, or of the whole run.
+    """
+    target = networks[["data", "depth"]].apply(tuple, axis=1).map(share * wide_accuracy(networks))
+    there = networks.assign(target=target, reached=networks.accuracy >= target)
+    # of each network the first epoch that is there, or else the last
+    there["order"] = np.where(there.reached, there.epoch, math.inf)
+    ranked = there.sort_values(["order", "epoch"], ascending=[True, False], kind="stable")
+    found = ranked.drop_duplicates([*SIZE, "arm", "seed"]).sort_index()
+    return found.drop(columns=["order", "epoch", "accuracy"])
+
+
+def smallest(networks: pd.DataFrame) -> pd.DataFrame:
+    """The smallest networks that have a share of the wide network's final accuracy, by data, depth,
+    start and share of ``TARGETS``.
+
+    Columns beside those: width, by the mean over seeds; surely, by the lower end of the interval of
+    the ratio to the wide network, paired by seed; NaN where none has; parameters and macs (of the
+    whole run) of the first, and widest, wide_parameters and wide_macs of the wide one.
+    """
+    last = networks[networks.epoch == networks.epoch.max()]
+    rows = []
+    for (name, depth), part in last.groupby(["data", "depth"], sort=False):
+        base = part[part.arm == "default"]
+        wide = base[base.width == base.width.max()].set_index("seed")
+        for arm, of_arm in part.groupby("arm", sort=False):
+            ratios = {}
+            for width, of_width in of_arm.groupby("width"):
+                both = wide.join(of_width.set_index("seed").accuracy.rename("small"), how="inner")
+                if len(both):
+                    ratios[width] = effect(both.small, both.accuracy, test=False)
+            for share in TARGETS:
+                enough = [w for w, e in ratios.items() if 1 + e.estimate >= share]
+                surely = [w for w, e in ratios.items() if 1 + e.low >= share]
+                row = {"data": name, "depth": depth, "arm": arm, "share": share}
+                row |= {"width": min(enough, default=math.nan)}
+                row |= {"surely": min(surely, default=math.nan), "widest": base.width.max()}
+                chosen = of_arm[of_arm.width == row["width"]]
+                for cost in ("parameters", "macs"):
+                    row |= {cost: chosen[cost].max(), f"wide_{cost}": wide[cost].max()}
+                rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def footprint(provenance: dict) -> pd.DataFrame:
+    """The artifact's own footprint, from provenance.json: a row per experiment, and one of all.
+
+    Columns: units; hours, of one core; kwh, at ``WATTS`` a core. Empty where nothing is recorded.
+    """
+    rows = {
+        name: {"units": e["units"], "hours": e["unit_seconds"] / CORE_HOUR}
+        for name, e in provenance.get("experiments", {}).items()
+    }
+    if not rows:
+        return pd.DataFrame(columns=["units", "hours", "kwh"])
+    table = pd.DataFrame.from_dict(rows, orient="index")
+    table.loc["all"] = table.sum()
+    return table.assign(kwh=table.hours * WATTS / 1000).astype({"units": int})

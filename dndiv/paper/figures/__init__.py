@@ -213,6 +213,26 @@ def cell_columns(cells: Sequence[tuple[str, str, str]]) -> list[str]:
     return [f"{title(n, DATA)}\n{s}\n{title(o, OPTIMIZERS)}" for n, s, o in cells]
 
 
+LOOKS = (  # colour, dashes and marker: told apart by each of them alone; blue is MNIST's
+    ("black", "-", "o"),
+    ("#d55e00", "--", "s"),
+    ("#009e73", "-.", "^"),
+    ("#cc79a7", ":", "D"),
+    ("#b8860b", (0, (5, 1, 1, 1, 1, 1)), "v"),
+    ("0.5", (0, (8, 3)), "P"),
+)
+
+
+def looks(names: Sequence) -> dict:
+    """A line's look for each of at most six names, in their order."""
+    if len(names) > len(LOOKS):
+        raise ValueError(f"a panel has at most {len(LOOKS)} lines, not {len(names)}: {names}")
+    return {
+        name: {"color": color, "ls": dashes, "marker": marker}
+        for name, (color, dashes, marker) in zip(names, LOOKS)
+    }
+
+
 def square(values) -> np.ndarray:
     """Values row by row as the square matrix, or picture, that they are of."""
     return np.reshape(values, (math.isqrt(np.size(values)), -1))
