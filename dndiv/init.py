@@ -489,7 +489,7 @@ def _standardize(module, inputs, raise_by, relay=False):
 def balanced_(module: nn.Module, inputs: Any) -> nn.Module:
     """Balance the units of each layer on a batch of inputs, at the scale that the layer has.
 
-    For a start that is never worse than the draw's own: each unit's pre-activation gets zero mean
+    For a start that in the mean is no worse than the draw's own: each unit's pre-activation gets zero mean
     and the standard deviation of its layer, the root mean square over the units of the module as it
     was given, so that gradients stay at the draw's scale. A unit that a rectifier reads is raised
     by that standard deviation, as by ``alive_``. The outputs of the last layer are centred, so that

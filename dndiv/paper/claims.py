@@ -397,6 +397,13 @@ def _sufficient(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
     for small, wide in claim["sizes"]:
         for arm in (claim["baseline"], claim["treated"]):
             pair = [(arm, small), (claim["baseline"], wide)]
+            if not {*pair} <= {*final}:  # smaller presets have fewer widths
+                yield {
+                    "setting": f"{small} against {wide}",
+                    "group": arm,
+                    "reason": "no such width",
+                }
+                continue
             for name, part in final[pair].dropna().groupby(level="data", sort=False):
                 samples = [part[column].to_numpy(float) for column in pair]
                 found = effect(*samples)

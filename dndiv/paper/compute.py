@@ -340,8 +340,8 @@ def _signals(unit, trained, here, epoch):
     """Of untrained networks, what may foretell where a start helps, over held-out inputs: ``dead``,
     the share of hidden layers that are silent on all of them; ``cosine``, the mean cosine of two
     inputs' signals in the last hidden layer; ``gain``, the mean logarithm of the singular values of
-    the logits by the inputs that are not 0 to rounding, and ``spread``, that of the largest over
-    their geometric mean."""
+    the logits by the inputs, where one below 1e-12 counts as that, so that lost dimensions lower
+    it; and ``spread``, the logarithm of the largest less that mean."""
     if epoch:
         return []
     x = here.x_held[: design.JACOBIANS]

@@ -204,7 +204,7 @@ def headline(results: list[Result], claim: str) -> str:
     size = f"{len(settings)} setting{'s' * (len(settings) > 1)}"
     if None not in groups:
         what = "techniques" if claim in ("early-help", "escape") else "outcomes"
-        size = f"{len(groups)} {what} × {size}"
+        size = f"{len(groups)} {what} × {size}" if len(groups) > 1 else size
     words = f"`{claim}`, {size}: {in_words(claims.counts(found))}", harm(found)
     return "; ".join(filter(None, words))
 
