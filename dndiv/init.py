@@ -489,14 +489,14 @@ def _standardize(module, inputs, raise_by, relay=False):
 def balanced_(module: nn.Module, inputs: Any) -> nn.Module:
     """Balance the units of each layer on a batch of inputs, at the scale that the layer has.
 
-    For a start that in the mean is no worse than the draw's own: each unit's pre-activation gets zero mean
-    and the standard deviation of its layer, the root mean square over the units of the module as it
-    was given, so that gradients stay at the draw's scale. A unit that a rectifier reads is raised
-    by that standard deviation, as by ``alive_``. The outputs of the last layer are centred, so that
-    no class is preferred, and what their offsets had of their root mean square goes to what differs
-    between inputs, up to 1.25 times its scale. What batch norm reads is left to it, and units that
-    are constant over the inputs are left alone. Arguments, return value and errors are those of
-    ``standardized_``.
+    For a start that in the mean is no worse than the draw's own: each unit's pre-activation gets
+    zero mean and the standard deviation of its layer, the root mean square over the units of the
+    module as it was given, so that gradients stay at the draw's scale. A unit that a rectifier
+    reads is raised by that standard deviation, as by ``alive_``. The outputs of the last layer are
+    centred, so that no class is preferred, and what their offsets had of their root mean square
+    goes to what differs between inputs, up to 1.25 times its scale. What batch norm reads is left
+    to it, and units that are constant over the inputs are left alone. Arguments, return value and
+    errors are those of ``standardized_``.
     """
 
     def adjust(call, out):
