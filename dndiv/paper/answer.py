@@ -51,16 +51,29 @@ def _claim(results: list[Result], values: pd.DataFrame) -> str:
     opposite = [r for r in _settings(results, "early-40") if r.verdict == "the opposite"]
     rest = _jointly(_elsewhere(results, values), "decorrelated", "default")
     return (
-        f"{report.headline(results, 'early-40')}. Reproduced: {_listed(_reproduced(results))}. "
+        f"{report.headline(results, 'early-40')}. Reproduced, as a whole: "
+        f"{_listed(_reproduced(results))}; {_of_scale(results, values)} of that is there without "
+        "decorrelation (next line). "
         f"The opposite: {_listed(opposite)}. The mean over all settings is "
         f"{measured(vars(whole))}; without those that reproduce it, {rest}"
     )
 
 
+def _of_scale(results: list[Result], values: pd.DataFrame) -> str:
+    """Which share of an effect that is reproduced the same draw at the method's scale has."""
+    alike = _alike(values)
+    found = [alike[r.setting] / r.estimate for r in _reproduced(results)]
+    return f"{share(min(found))} to {share(max(found))}" if found else "–"
+
+
+def _alike(values: pd.DataFrame) -> dict[str, float]:
+    found = outcomes.effects(values, [("equal_norms", "default")]).itertuples()
+    return {claims.setting_of((r.data, r.setting, r.optimizer)): r.estimate for r in found}
+
+
 def _scale(results: list[Result], values: pd.DataFrame) -> str:
     [whole] = [r for r in results if r.claim == "early-40" and r.setting == TOGETHER]
-    alike = outcomes.effects(values, [("equal_norms", "default")]).itertuples()
-    without = {claims.setting_of((r.data, r.setting, r.optimizer)): r.estimate for r in alike}
+    without = _alike(values)
     held = [
         f"{percent(without[r.setting])} of the {percent(r.estimate)} ({r.setting})"
         for r in _reproduced(results)
