@@ -135,12 +135,15 @@ class Following(TorchFunctionMode):
         self._read: dict[int, tuple[str, Tensor]] = {}
 
     def watch(self, tensor: Tensor) -> None:
+        """Notice what reads a tensor from now on."""
         self._watched[id(tensor)] = tensor
 
     def name(self, tensor: Tensor) -> str:
+        """What reads it: the name of a rectifier or normalization, or ""."""
         return self._read.get(id(tensor), ("", tensor))[0]
 
     def result(self, tensor: Tensor) -> Tensor:
+        """What is left of it after all rectifiers and normalizations."""
         after = self._read.get(id(tensor), ("", tensor))[1]
         return tensor if after is tensor else self.result(after)
 

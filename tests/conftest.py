@@ -1,6 +1,12 @@
 import os
+import re
+import shlex
+import subprocess
+import sys
 
 import pytest
+
+from dndiv.paper.files import ROOT
 
 # figures are drawn without a screen
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -26,3 +32,15 @@ def small(results, monkeypatch):
     monkeypatch.setattr(design, "PARTS", {})
     monkeypatch.setattr(data, "resolve", lambda names: (("Digits",), "EMBEDDED DIGITS IN USE"))
     return results
+
+
+@pytest.fixture(scope="session")
+def pages(tmp_path_factory):
+    """What the command of `make docs` writes."""
+    [line] = re.findall(r"^docs: setup\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text("utf8"), re.M)
+    words = shlex.split(line.replace("\\\n", " ").replace("$(PY)", sys.executable))
+    folder = tmp_path_factory.mktemp("docs")
+    words[words.index("build/docs")] = str(folder)
+    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0 and "Warn" not in done.stderr, done.stderr[-2000:]
+    return folder

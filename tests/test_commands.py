@@ -15,7 +15,7 @@ import yaml
 
 from dndiv.paper import commands, files, reproduce, tables
 from dndiv.paper.files import ROOT
-from dndiv.paper.names import COLUMNS
+from dndiv.paper.names import COLUMNS, SERIES
 
 CONDA_NAMES = {"torch": "pytorch"}
 
@@ -137,7 +137,7 @@ def test_run_writes_tables_and_provenance_and_says_when_digits_stand_in(small, c
     assert commands.main(["run", "--preset", "quick", "--jobs", "1"]) == 0
     assert "EMBEDDED DIGITS IN USE" in capsys.readouterr().err
     facts = json.loads((small / "quick" / "provenance.json").read_text("utf8"))
-    assert facts["notice"].startswith("EMBEDDED") and set(facts["data"]) == {"Digits"}
+    assert facts["notice"].startswith("EMBEDDED") and set(facts["data"]) == {"Digits", SERIES}
     assert facts["experiments"]["small"]["units"] == 1 and "tables" in facts["steps"]
     assert len(tables.read("small", "quick")) == 4
 
@@ -194,14 +194,26 @@ def test_tuning_replaces_what_it_has_tried_and_keeps_the_rest(here, tmp_path, mo
             ("default+log_volume:dynamic@1", 0.4),
         )
     ]
-    frame = pd.DataFrame(rows, columns=COLUMNS)
+    tried = [
+        ("Digits", "tiny", f"sgd@{rate}", start, 0, "", 1, "accuracy", value)
+        for start, rate, value in (("he", 0.1, 0.6), ("he", 1, 0.4), ("lsuv", 0.1, 0.2))
+    ]
+    made = {name: pd.DataFrame(of, columns=COLUMNS)
+            for name, of in (("tuning", rows), ("rates", tried))}  # fmt: skip
+    best = tmp_path / "rates.yml"
+    best.write_text("# how\nMNIST tiny sgd:\n  he: 0.3\n")
     monkeypatch.setattr(commands, "COEFFICIENTS", file)
-    monkeypatch.setattr(tables, "table", lambda *words: frame)
+    monkeypatch.setattr(commands, "RATES", best)
+    monkeypatch.setattr(tables, "table", lambda name, *words: made[name])
     assert commands.main(["tune", "--preset", "smoke"]) == 0
     assert file.read_text("utf8").startswith("# why\n")
     assert yaml.safe_load(file.read_text("utf8")) == {
         "log_volume": {"dynamic": {"tiny sgd": 0.1, "narrow sgd": 7.0}}
     }
+    assert best.read_text("utf8").startswith("# how\n")
+    assert yaml.safe_load(best.read_text("utf8")) == {
+        "MNIST tiny sgd": {"he": 0.3}, "Digits tiny sgd": {"he": 0.1, "lsuv": 0.1}
+    }  # fmt: skip
 
 
 def test_a_relative_folder_is_the_same_for_all_and_the_reference_is_the_checkout_s(tmp_path):

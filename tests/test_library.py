@@ -5,8 +5,6 @@ import inspect
 import os
 import pkgutil
 import re
-import shlex
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -111,18 +109,6 @@ def test_every_public_name_has_a_docstring(module):
     assert module.__doc__ and not found
 
 
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory):
-    """What the command of `make docs` writes."""
-    [line] = re.findall(r"^docs: setup\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text("utf8"), re.M)
-    words = shlex.split(line.replace("\\\n", " ").replace("$(PY)", sys.executable))
-    folder = tmp_path_factory.mktemp("docs")
-    words[words.index("build/docs")] = str(folder)
-    done = subprocess.run(words, capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 0 and "Warn" not in done.stderr, done.stderr[-2000:]
-    return folder
-
-
 def test_the_reference_shows_every_name_of_the_library(pages):
     shown = (pages / "dndiv.html").read_text("utf8")
     for name, home in dndiv._HOME.items():
@@ -133,29 +119,6 @@ def test_the_reference_shows_every_name_of_the_library(pages):
     assert {p.stem for p in (pages / "dndiv" / "integrations").iterdir()} == {
         "lightning", "skorch", "transformers"
     }  # fmt: skip
-
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-
-def test_a_browser_shows_it_without_a_complaint(pages):
-    """Formulas are typeset by a script from a network, which is not asked here."""
-    from playwright.sync_api import sync_playwright
-
-    said = []
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        page = browser.new_page()
-        page.on("console", lambda message: said.append(message.text))
-        page.on("pageerror", lambda error: said.append(str(error)))
-        page.route(re.compile("^http"), lambda route: route.fulfill(body=""))
-        for path in ("dndiv", "dndiv/init", "dndiv/integrations/lightning"):
-            page.goto((pages / f"{path}.html").as_uri())
-            assert page.locator("main .docstring").first.is_visible()
-            left = page.locator("main .docstring").all_inner_texts()
-            assert not [t for t in left if re.search(r":math:|^={5}", t, re.M)]
-        browser.close()
-    assert not said
 
 
 # ------------------------------------------------------------------------------------ other systems

@@ -3,32 +3,14 @@
 `make test-browser` runs it. Without Chromium it fails and says so: nothing is skipped.
 """
 
-import os
-import shutil
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from dndiv.paper import page, pictures
 from dndiv.paper.files import REFERENCE
 
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 WIDTHS = {"phone": (390, 844), "desk": (1280, 800)}
 WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}}
-
-
-@pytest.fixture(scope="session")
-def browser():
-    found = os.environ.get("DNDIV_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if not found:
-        pytest.fail(
-            f"no browser: none of {', '.join(NAMES)} is here; install one (apt-get install "
-            "chromium), or name one by DNDIV_CHROMIUM",
-            pytrace=False,
-        )
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path=found)
 
 
 @pytest.fixture(scope="session")
