@@ -215,7 +215,14 @@ def markdown() -> Callable[[str], str]:
     convert = mistune.Markdown(
         Renderer(escape=True), plugins=[mistune.plugins.import_plugin("table")]
     )
-    return lambda text: Markup(convert(without_formulas(text)))
+
+    def html(text):
+        # a wide table scrolls by itself, also by keys; and its heads say what they are heads of
+        found = re.sub(r"<th(?=[ >])", '<th scope="col"', convert(without_formulas(text)))
+        found = found.replace("<table>", '<div class="table" tabindex="0"><table>')
+        return Markup(found.replace("</table>", "</table></div>"))
+
+    return html
 
 
 def without_formulas(text: str) -> str:
