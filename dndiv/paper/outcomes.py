@@ -366,7 +366,7 @@ def best_rates(table: pd.DataFrame) -> pd.DataFrame:
 
     def rows(part):
         for arm, line in part.items():
-            line = line.droplevel(CELL).sort_index()
+            line = line.droplevel(CELL).dropna().sort_index()
             k = int(line.to_numpy().argmax())
             found = {"arm": arm, "rate": line.index[k], "accuracy": line.iloc[k]}
             found["at_end"] = k in (0, len(line) - 1)
