@@ -143,9 +143,10 @@ def deep_narrow_(tensor: Tensor, epsilon: float = 0.1) -> Tensor:
     orthogonal, and nearly constant inputs stay so: rows sum to about
     :math:`\sqrt{n/m}`. A square weight is the identity. Units beyond the fan-in start alike.
 
-    The signs of *Q* are those of LAPACK's factorization (all diagonal entries of *R* but the last
-    are negative), and ε is 0.1, as in public code for this start: with other signs, the direction
-    of one singular value is turned round.
+    Second-hand: the formula is that of public code which cites the paper, whose own text was not
+    to be had. So are the signs of *Q*, those of LAPACK's factorization (all diagonal entries of *R*
+    but the last are negative), and ε = 0.1: with other signs, the direction of one singular value
+    is turned round.
 
     Args:
         tensor: the weight, [units, fan-in or channels, *kernel].

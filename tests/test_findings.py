@@ -215,7 +215,7 @@ def test_the_map_has_its_axes_and_knows_what_is_clear():
         + map_rows(("Digits", "2×8 tanh", "sgd"), (0.1, 0.01), value)
     )
     places = findings.effect_map(where)
-    best = places[places.comparison == "the best start"]
+    best = places[places.comparison == "the relayed start"]
     assert len(places) == len(findings.COMPARISONS) * 6
     assert list(best.depth) == [2, 2, 2, 2, 5, 5] and set(best.width) == {4, 8}
     assert best.sort_values(["depth", "width", "rate"]).index.equals(best.index)
@@ -242,7 +242,7 @@ def test_each_at_its_best_rate_is_not_each_at_the_same():
     )
     found = findings.at_best_rates(where).set_index("comparison")
     assert len(found) == len(findings.COMPARISONS)  # of the whole map alone
-    best = found.loc["the best start"]
+    best = found.loc["the relayed start"]
     assert (best.treated_rate, best.baseline_rate) == (0.01, 0.1)
     assert best.estimate == pytest.approx(0.5 / 0.4 - 1) and not best.unclear
     assert found.loc["the method"].estimate == pytest.approx(0, abs=1e-12)

@@ -88,7 +88,7 @@ def test_a_map_outlines_forty_percent_and_crosses_out_what_is_unclear():
     figure = where.maps(made, "comparison", "rate", "width", "units")
     texts = seen(figure)
     assert "40 % or more" in texts and "decorrelation alone\nhidden layers" in texts
-    first = made[(made.comparison == "the best start") & (made.rate == 0.01)]
+    first = made[(made.comparison == "the relayed start") & (made.rate == 0.01)]
     ax = figure.axes[0]
     assert len(ax.lines[0].get_xdata()) == first.unclear.sum()
     # 0.4 d − 0.3 is 40 % or more from depth 2 on: a rectangle of 4 × 4, 16 sides
@@ -107,7 +107,7 @@ def test_a_map_outlines_forty_percent_and_crosses_out_what_is_unclear():
 @pytest.mark.parametrize("size", [{}, {"depths": (1, 3), "widths": (4, 8)}])
 def test_the_pictures_of_the_map_are_legible(size):
     made = places(**size)
-    best = made[made.comparison == "the best start"]
+    best = made[made.comparison == "the relayed start"]
     seen(where.maps(made, "comparison", "rate", "width", "units"))
     figure = where.by_rate(best)
     assert "the paper: +40 %" in seen(figure)

@@ -258,7 +258,7 @@ INTERVENTION_ARMS = (
 )
 
 WIDTHS, DEPTHS = (2, 4, 8, 16, 32, 64, 128, 256), (1, 3)
-FOUND = "relayed"  # the best start that a search has found, see notebook 08
+FOUND = "relayed"  # the start that a search has found, see notebook 08
 SIZED_ARMS = ("default", FOUND)  # of the networks whose size is weighed; the wide ones, the first
 
 # Starts that compete, each at its own best learning rate: those of the paper and of this artifact,

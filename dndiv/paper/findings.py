@@ -382,7 +382,7 @@ def fates(units: pd.DataFrame) -> pd.DataFrame | None:
 
 # ---------------------------------------------------------------------------- 07_where_it_holds
 COMPARISONS = {  # what the map is drawn of: treated, baseline
-    "the best start": (FOUND, "default"),
+    "the relayed start": (FOUND, "default"),
     "the method": ("decorrelated", "default"),
     "decorrelation alone": ("decorrelated", "equal_norms"),
     "simplex": ("simplex", "default"),
@@ -596,7 +596,7 @@ def by_optimizer(values: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.D
 
 def tuned(early: pd.DataFrame, peers: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The effect of the method at the usual learning rates, and with both sides at their own best;
-    and that of the best start: rows of ``outcomes.effects`` by what is compared."""
+    and that of the relayed start: rows of ``outcomes.effects`` by what is compared."""
     pair, found = ("decorrelated", "default"), (FOUND, "default")
     return {
         "the method, usual rates": outcomes.effects(outcomes.early_accuracy(early), [pair]),

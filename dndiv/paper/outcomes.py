@@ -360,7 +360,7 @@ def by_rate(table: pd.DataFrame) -> pd.DataFrame:
 def best_rates(table: pd.DataFrame) -> pd.DataFrame:
     """The learning rate with the best early accuracy, the mean over seeds, of each start and cell;
     of equals, the smallest. Columns: the cell, arm, rate, accuracy; at_end, whether it is the first
-    or last of the grid; and half and tenth, the share of that accuracy that is left at rates three
+    or last of the grid; and third and tenth, the share of that accuracy that is left at rates three
     and ten times as small or large, the worse of the two; NaN where the grid ends before."""
     means = by_rate(table).groupby(level=[*CELL, "rate"], sort=False).mean()
 

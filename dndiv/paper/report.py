@@ -356,7 +356,8 @@ def _times(facts: dict) -> str:
     cores = machine["cores"]
     known = trained.get("timed_units") == count
     clock = (trained["clock_seconds"] if known else work / cores) / 60
-    time = f"{work / 60:.0f} min of single-threaded work, {clock:.0f} min on {cores} cores"
+    least = "" if known else "at least "  # of units that do not know when they were computed
+    time = f"{work / 60:.0f} min of single-threaded work, {least}{clock:.0f} min on {cores} cores"
     lines.append((f"training, {count} units", time, f"{peak:.1f} GiB"))
     books = [s for name, s in steps.items() if name not in ("setup", "tables")]
     minutes = sum(s["seconds"] for s in books) / 60 / 2

@@ -175,8 +175,6 @@ STARTS: dict[str, tuple[Step, ...]] = {
     "anyinit": (_anyinit,),
     "anyinit_decorrelated": (_anyinit, _DECORRELATED),
 }
-# of these nothing is drawn: networks of all seeds start alike
-DETERMINISTIC = ("deep_narrow", "sinusoidal")
 
 
 def start_(
