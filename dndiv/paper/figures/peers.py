@@ -147,7 +147,7 @@ def _finish(panels: Panels, **legend) -> plt.Figure:
     low, high = min(estimates.min(), 0), max(estimates.max(), 0)
     room = 0.2 * (high - low) + 0.05  # ends of intervals beyond are not shown
     low, high = low - room, high + room
-    most = panels.figure.get_figwidth() / len(panels.columns) / 0.75
+    most = panels.figure.get_figwidth() / len(panels.columns) / 0.62
     shown: list[float] = []
     for at in np.log1p(TICKS):
         if low <= at <= high and all(abs(at - other) * most >= high - low for other in shown):

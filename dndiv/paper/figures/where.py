@@ -7,7 +7,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 
-from dndiv.paper.figures import Panels, looks, mark
+from dndiv.paper.figures import Panels, cell_title, looks, mark
 from dndiv.paper.findings import PUBLISHED
 
 WIDTH = 11.1  # inches: all of a notebook's page
@@ -41,8 +41,15 @@ def maps(places: pd.DataFrame, rows: str, columns: str, x: str, label: str) -> p
         Line2D([], [], color="black", lw=2, label=f"{100 * PUBLISHED:.0f} % or more"),
         Line2D([], [], color="0.25", marker="x", ms=4, ls="", label="the interval holds zero"),
     ]
-    panels.figure.legend(handles=keys, ncols=2, frameon=False, loc="outside upper center")
+    look = {"ncols": 2, "frameon": False, "loc": "outside upper center", "title": _of(places)}
+    panels.figure.legend(handles=keys, **look)
     return panels.finish(label, [f"{row}\nhidden layers" for (row,) in panels.rows])
+
+
+def _of(places: pd.DataFrame) -> str | None:
+    """The data and optimizer of places, where they have one in common."""
+    cells = places[["data", "optimizer"]].drop_duplicates()
+    return cell_title(*cells.iloc[0]) if len(cells) == 1 else None
 
 
 def _heat(ax, part, x):
@@ -115,13 +122,12 @@ def by_rate(places: pd.DataFrame) -> plt.Figure:
         ax.set_title(f"width {width}")
         ax.set_xscale("log")
         mark(ax.xaxis, sorted(places.rate.unique()))
-    at = {"xy": (0.98, np.log1p(PUBLISHED)), "xycoords": ("axes fraction", "data")}
-    look = {"ha": "right", "va": "bottom", "color": "firebrick", "fontsize": "small"}
-    ax.annotate(f"the paper: {100 * PUBLISHED:+.0f} %", **at, **look)
+    ax.plot([], [], color="firebrick", ls="--", lw=1, label=f"the paper: {100 * PUBLISHED:+.0f} %")
     room = 0.15 * (high - low) + 0.05
     panels.axes[0, 0].set_ylim(low - room, high + room)
     _mark(panels.axes[0, 0].yaxis, low - room, high + room, 14)
-    return panels.finish("learning rate", "change of early accuracy", ncols=5)
+    title = _of(places)
+    return panels.finish("learning rate", "change of early accuracy", ncols=6, title=title)
 
 
 def _layers(depth: int) -> str:
