@@ -15,7 +15,8 @@ from dndiv.techniques import Dose, by_shape, gradients
 class Dosing:
     """The doses of a population's arms: ``Population(..., techniques=Dosing(doses, ...))``.
 
-    What happens to a network does not depend on the others.
+    What happens to a network does not depend on the others. Beside the techniques, arms may have
+    dropout (Srivastava et al. 2014) of their hidden units.
 
     Args:
         doses: one per arm, or None. Neighbours of the same technique are computed together.
@@ -23,6 +24,8 @@ class Dosing:
         inputs: [samples, pixels], training images on which it looks for redundant units.
         held: per arm, whether the rows of its hidden layers are brought back to the norms that
             they had at the start, after every step: what is left of an effect is not scale.
+        dropout: per arm, the share of hidden units that a mini-batch drops, input by input; those
+            that are left are as much larger. Of a seed, all arms drop by the same draws.
     """
 
     def __init__(
@@ -31,6 +34,7 @@ class Dosing:
         seeds: Sequence[int],
         inputs: Tensor,
         held: Sequence[bool] = (),
+        dropout: Sequence[float] = (),
     ):
         self.penalties: list[tuple[slice, list[Dose]]] = []
         self.changes: list[tuple[slice, list[Dose]]] = []
@@ -46,10 +50,14 @@ class Dosing:
         self.held = [k for k, hold in enumerate(held) if hold]
         self._norms: list[Tensor] = []  # of the held arms, [S, held, units, 1]
         self._generators = [streams.generator("redraw", seed) for seed in seeds]
+        self.noisy = any(dropout)
+        self._dropout = inputs.new_tensor(dropout)[:, None, None]  # [A, 1, 1]
+        self._masks: dict[int, Tensor] = {}  # of the step, until its gradients have them
+        self._drops = [streams.generator("dropout", seed) for seed in seeds] if any(dropout) else []
 
     def __bool__(self) -> bool:
         """Whether there is anything to do at all."""
-        return bool(self.penalties or self.changes or self.held)
+        return bool(self.penalties or self.changes or self.held or self.noisy)
 
     def gradients(
         self, trained: Population, hidden: list[Tensor]
@@ -69,6 +77,15 @@ class Dosing:
         if not any(d for (d,) in dynamic):
             return c
         return c * torch.where(torch.tensor(dynamic, device=c.device), measured(), 1.0)
+
+    def noise(self, l: int, h: Tensor) -> None:
+        """Drops units, and the gradients of those that were dropped."""
+        mask = self._masks.pop(l, None)
+        if mask is None:
+            drawn = torch.stack([torch.rand(h.shape[2:], generator=g) for g in self._drops])
+            kept = drawn.to(h).unsqueeze(1) >= self._dropout
+            mask = self._masks[l] = kept / (1 - self._dropout)
+        h.mul_(mask)
 
     def after_step(self, trained: Population) -> None:
         """The changes of the weights that are due; and norms that are held."""

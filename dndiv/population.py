@@ -50,19 +50,26 @@ _BACKWARD_: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 WARM_UP = 3  # steps on a GPU before one is recorded, as PyTorch's notes on CUDA graphs have them
 EVALUATION_BLOCK = 1000  # inputs evaluated at once: large products that still fit the cache
+MOMENTUM = 0.95  # of Muon, Nesterov's
+Noise = Callable[[int, Tensor], None]
 
 
 @dataclass(frozen=True)
 class Optimizer:
-    """Plain SGD or Adam, with the update of ``torch.optim.SGD`` and ``torch.optim.Adam``."""
+    """Plain SGD or Adam, with the update of ``torch.optim.SGD`` and ``torch.optim.Adam``; or Muon.
 
-    name: str  # "sgd" or "adam"
+    "muon" is Adam, but for the weights of hidden layers, which move by ``torch.optim.Muon`` without
+    weight decay, its step scaled to Adam's ("match_rms_adamw"), so that one rate serves both; in
+    the precision of the weights, where that computes in bfloat16.
+    """
+
+    name: str  # "sgd", "adam" or "muon"
     lr: float
     betas: tuple[float, float] = (0.9, 0.999)  # of Adam
     eps: float = 1e-8  # of Adam
 
     def __post_init__(self):
-        choose("optimizer", self.name, ("sgd", "adam"))
+        choose("optimizer", self.name, ("sgd", "adam", "muon"))
         if not 0 < self.lr < float("inf"):
             raise ValueError(f"the learning rate must be positive, not {self.lr}")
 
@@ -81,6 +88,8 @@ def network(sizes: Sequence[int], activation: str = "relu") -> nn.Sequential:
 class Techniques(Protocol):
     """What a population asks of techniques that act while it trains; see ``dosing.py``."""
 
+    noisy: bool  # whether there is any ``noise``
+
     def gradients(
         self, trained: "Population", hidden: list[Tensor]
     ) -> Iterable[tuple[slice, Sequence[Tensor | None], Sequence[Tensor | None]]]:
@@ -95,6 +104,11 @@ class Techniques(Protocol):
     def after_step(self, trained: "Population") -> None:
         """Changes ``trained.weights`` in place, after the update; called once before training, too,
         when ``trained.steps`` is 0, to see where the weights start."""
+        ...
+
+    def noise(self, l: int, h: Tensor) -> None:
+        """Multiplies the activations of hidden layer l, [S, A, units, batch], in place, by what is
+        drawn for this step; and their gradients by the same when called with them."""
         ...
 
 
@@ -134,6 +148,8 @@ class Population:
                 )
         self.optimizer, self.activation = optimizer, activation
         self.device, self.techniques = torch.device(device), techniques or None
+        if self.techniques is not None and self.techniques.noisy and activation == "tanh":
+            raise ValueError("tanh, whose slope is told by its output, takes no noise; choose relu")
         self.steps = 0
         self._parameters(layers)
         self._operands()
@@ -157,6 +173,8 @@ class Population:
         self._grad = self._flat if self._direct else torch.zeros_like(self._flat)
         self._grads = self._views(self._grad)
         self._state = [] if self._direct else [torch.zeros_like(self._flat) for _ in range(2)]
+        muon = self.optimizer.name == "muon"
+        self._momenta = [torch.zeros_like(w) for w in self.weights[:-1]] if muon else []
         self._step = torch.zeros((), dtype=torch.float32, device=self.device)
 
     def _operands(self) -> None:
@@ -221,11 +239,14 @@ class Population:
         return Population(chosen, self.optimizer, self.activation, self.device)
 
     @torch.no_grad()
-    def forward(self, x: Tensor, out: list[Tensor] | None = None) -> list[Tensor]:
+    def forward(
+        self, x: Tensor, out: list[Tensor] | None = None, noise: Noise | None = None
+    ) -> list[Tensor]:
         """The outputs of all layers, hidden ones after the activation, each [S·A, units, batch].
 
         x: [S, batch, inputs], one mini-batch per seed, or [1, batch, inputs], the same for all.
-        out: tensors to leave the outputs in.
+        out: tensors to leave the outputs in. noise: what changes activations in place, a function
+        of the layer and of them.
         """
         rows, batch, inputs = x.shape
         out = out or self.buffers(batch)[1]
@@ -233,15 +254,24 @@ class Population:
         w, b = self._w[0].view(rows, -1, inputs), self._b[0].view(rows, -1, 1)
         torch.baddbmm(b, w, x.transpose(1, 2), out=out[0].view(rows, -1, batch))
         if len(out) > 1:
-            self.onward(0, _FORWARD_[self.activation](out[0]), out[1:])
+            self.onward(0, self._activated(0, out[0], noise), out[1:], noise)
         return out
 
+    def _activated(self, l: int, h: Tensor, noise: Noise | None) -> Tensor:
+        _FORWARD_[self.activation](h)
+        if noise is not None:
+            noise(l, h)
+        return h
+
     @torch.no_grad()
-    def onward(self, l: int, h: Tensor, out: list[Tensor] | None = None) -> list[Tensor]:
+    def onward(
+        self, l: int, h: Tensor, out: list[Tensor] | None = None, noise: Noise | None = None
+    ) -> list[Tensor]:
         """The outputs of the layers after l, from its activations h, [S·A, units, batch]."""
         out = out or self.buffers(h.shape[2])[1][l + 1 :]
         for k, (w, b) in enumerate(zip(self._w[l + 1 :], self._b[l + 1 :])):
-            torch.baddbmm(b, w, h if k == 0 else _FORWARD_[self.activation](out[k - 1]), out=out[k])
+            below = h if k == 0 else self._activated(l + k, out[k - 1], noise)
+            torch.baddbmm(b, w, below, out=out[k])
         return out
 
     @torch.no_grad()
@@ -271,7 +301,8 @@ class Population:
         if batch not in self._kept:
             self._kept[batch] = _Workspace(self, batch)
         kept = self._kept[batch]
-        *hidden, logits = self.forward(x, kept.outputs)
+        noise = self._noise()
+        *hidden, logits = self.forward(x, kept.outputs, noise)
         penalties = self._penalties(hidden)
 
         torch.softmax(logits, 1, out=kept.deltas[-1])
@@ -285,6 +316,8 @@ class Population:
             for arms, _, by_hidden in penalties:
                 if by_hidden[l - 1] is not None:
                     kept.by_arm(below)[:, arms].add_(by_hidden[l - 1], alpha=batch)
+            if noise is not None:
+                noise(l - 1, below)
             _BACKWARD_[self.activation](below, hidden[l - 1])
         self._targets[0].baddbmm_(kept.first_delta, x, beta=beta, alpha=alpha)
         self._all_biases.addmv_(kept.all_deltas, kept.ones, beta=beta, alpha=alpha)
@@ -293,11 +326,20 @@ class Population:
                 if gradient is not None:
                     target[:, arms].add_(gradient, alpha=alpha * batch)
 
-        if not self._direct:
+        if self._momenta:
+            self._muon()
+        elif not self._direct:
             self._adam()
         self.steps += 1
         if self.techniques is not None:
             self.techniques.after_step(self)
+
+    def _noise(self) -> Noise | None:
+        """What changes activations in training, where a technique does."""
+        acting = self.techniques
+        if acting is None or not acting.noisy:
+            return None
+        return lambda l, h: acting.noise(l, h.view(self.seeds, self.arms, *h.shape[1:]))
 
     def _penalties(self, hidden: list[Tensor]) -> list:
         """Per penalty of this step: its arms, and its gradients by weights and by hidden."""
@@ -314,6 +356,16 @@ class Population:
             lr=o.lr, beta1=o.betas[0], beta2=o.betas[1], weight_decay=0.0, eps=o.eps,
             amsgrad=False, maximize=False,
         )  # fmt: skip
+
+    def _muon(self) -> None:
+        """Adam, then the hidden layers' weights as Muon moves them (Jordan et al. 2024), from where
+        they were."""
+        before = [w.clone() for w in self.weights[:-1]]
+        self._adam()
+        for w, old, gradient, momentum in zip(self.weights, before, self._grads[0], self._momenta):
+            momentum.lerp_(gradient, 1 - MOMENTUM)
+            update = orthogonalized(gradient.lerp(momentum, MOMENTUM))
+            w.copy_(old.sub_(update, alpha=0.2 * max(w.shape[-2:]) ** 0.5 * self.optimizer.lr))
 
     @torch.no_grad()
     def evaluate(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -353,6 +405,18 @@ class _Workspace:
         self.last_delta = self.by_arm(self.deltas[-1])
         self.one_hot = self.last_delta.new_empty(S, 1, population.sizes[-1], batch)
         self.ones = self.last_delta.new_ones(batch)
+
+
+def orthogonalized(gradient: Tensor) -> Tensor:
+    """What Muon makes of a gradient, [..., out, in]: its singular values go through five steps of
+    a quintic that takes them near 1."""
+    tall = gradient.shape[-2] > gradient.shape[-1]
+    x = gradient.mT if tall else gradient
+    x = x / torch.linalg.matrix_norm(x, keepdim=True).clamp_min(1e-7)
+    for _ in range(5):
+        gram = x @ x.mT
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x.mT if tall else x
 
 
 def _sizes(linear: Sequence[nn.Linear]) -> tuple[int, ...]:

@@ -43,8 +43,8 @@ class Reinforcement:
     one receives, as ``nn.Flatten`` has it.
 
     ``reinitialize`` calls a unit dead if what reaches the following layer was 0 in every forward
-    pass since the last action, and a duplicate by the latest mini-batch; mini-batches of fewer
-    samples than twice the units (positions counted) are passed over.
+    pass since the last action, and a duplicate by the latest mini-batch, by which ``redo`` calls it
+    dormant; mini-batches of fewer samples than twice the units (positions counted) are passed over.
 
     Beside a plain loop it is at home in:
 
@@ -248,8 +248,8 @@ class Reinforcement:
         for layer in {**self._receivers, **dict.fromkeys(self._receivers.values())}:
             if self._redraws and not _redrawable(layer):
                 raise ValueError(
-                    "reinitialize treats linear layers and plain two-dimensional convolutions, not "
-                    f"layer {names[layer]!r}, {layer}; choose others by layers="
+                    f"{self.dose.name} treats linear layers and plain two-dimensional "
+                    f"convolutions, not layer {names[layer]!r}, {layer}; choose others by layers="
                 )
 
     def _parameters(self) -> dict[Tensor, None]:
@@ -280,14 +280,14 @@ class Reinforcement:
             return
         if any(isinstance(optimizer, LBFGS) for optimizer in self.optimizers):
             raise ValueError(
-                "reinitialize cannot make LBFGS, which remembers all weights together, forget a "
-                "unit; choose another optimizer"
+                f"{self.dose.name} cannot make LBFGS, which remembers all weights together, forget "
+                "a unit; choose another optimizer"
             )
         together = distributed.is_available() and distributed.is_initialized()
         if together and distributed.get_world_size() > 1 and self._record.group is None:
             raise ValueError(
-                f"reinitialize would decide on each of {distributed.get_world_size()} processes by "
-                "itself: pass the model as DistributedDataParallel wraps it"
+                f"{self.dose.name} would decide on each of {distributed.get_world_size()} "
+                "processes by itself: pass the model as DistributedDataParallel wraps it"
             )
 
     # -------------------------------------------------------------------------------- the changes

@@ -11,6 +11,7 @@ purpose        the generator's seed  what is drawn
                                      or the two would be tied together
 ``redraw``     2³⁰ + seed            the fresh weights of ``reinitialize``
 ``held out``   2³¹ + seed            which images are held out of training
+``dropout``    3·2³⁰ + seed          which units are dropped
 =============  ====================  =======================================================
 
 All are on the CPU, whatever the device, so that a seed means the same everywhere.
@@ -26,6 +27,7 @@ STREAMS = {
     "order": lambda seed: 2 * seed + 1,
     "redraw": lambda seed: 2**30 + seed,
     "held out": lambda seed: 2**31 + seed,
+    "dropout": lambda seed: 3 * 2**30 + seed,
 }
 
 

@@ -120,10 +120,10 @@ def test_the_walk_reaches_every_record_look_start_and_technique():
     reached = code.reached(ROOT)
     for name in (*design.EARLY_ARMS, *design.BASELINE_ARMS):
         assert f"'{name}'" in reached["dndiv.paper.starts", "STARTS"]
-    assert ("dndiv.techniques", "reinitialize_") in reached
+    assert ("dndiv.changes", "reinitialize_") in reached
     assert ("dndiv.diversity", "log_volume") in reached
     restricted = code.reached(ROOT, {"Training", "default", "sgd", "Digits", "tiny", "accuracy"})
-    assert ("dndiv.techniques", "reinitialize_") not in restricted
+    assert ("dndiv.changes", "reinitialize_") not in restricted
     assert len(restricted) < len(reached)
 
 

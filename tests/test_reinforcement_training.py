@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dndiv import techniques
+from dndiv import changes, penalties
 from dndiv.reinforcement import Reinforcement
 from dndiv.techniques import TECHNIQUES
 
@@ -341,12 +341,12 @@ def gradients(model, technique, x, **options):
 def test_layers_are_chosen_by_name_and_by_a_function(layers):
     model, (x, _) = net(), batch(0)
     found = gradients(model, "weight_cosine", x, layers=layers)
-    (0.1 * techniques.weight_cosine(model[2].weight)).backward()
+    (0.1 * penalties.weight_cosine(model[2].weight)).backward()
     torch.testing.assert_close(found[2], model[2].weight.grad)
     assert [f is None for f in found] == [True, True, False, True, True, True]
     found = gradients(model, "activation_decorrelation", x, layers=layers)
     model.zero_grad()
-    (0.1 * techniques.activation_decorrelation(model[:4](x).T)).backward()
+    (0.1 * penalties.activation_decorrelation(model[:4](x).T)).backward()
     for f, p in zip(found[:4], model.parameters()):
         torch.testing.assert_close(f, p.grad)
 
@@ -385,7 +385,7 @@ def test_activations_are_what_the_following_layer_receives():
     one, two, three = received[1:]
     units = [one.movedim(1, 0).flatten(1), two.unflatten(1, (6, 4)).movedim(1, 0).flatten(1)]
     units.append(three.T)
-    expected = 0.1 * sum(techniques.activation_decorrelation(u) for u in units)
+    expected = 0.1 * sum(penalties.activation_decorrelation(u) for u in units)
     expected.backward()
     for f, p in zip(found["received"], model.parameters()):
         torch.testing.assert_close(f if f is None else f, p.grad)
@@ -496,7 +496,7 @@ def test_layers_called_by_keyword_and_models_whose_hooks_do_not_run():
 def test_the_strides_of_a_weight_do_not_matter(layout, channels):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(channels, 5, 3), nn.ReLU(), nn.Conv2d(5, 2, 3))
-    expected = techniques.orthogonal_step_(model[0].weight.detach().flatten(1).clone(), 0.3)
+    expected = changes.orthogonal_step_(model[0].weight.detach().flatten(1).clone(), 0.3)
     model = model.to(memory_format=layout)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     Reinforcement(model, optimizer, "orthogonal_step", 0.3, every=1)

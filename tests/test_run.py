@@ -193,7 +193,7 @@ def test_the_key_of_a_unit_follows_its_coefficients(monkeypatch):
     unit = Parity("XOR", "1×2", ("default", "default+log_volume:dynamic"), (0,))
     key = cache.key(unit)
     other = {"log_volume": {"dynamic": {"1×2 sgd": 0.123}}}
-    monkeypatch.setattr(registered, "_read", lambda file: other)
+    monkeypatch.setattr(registered, "read", lambda file: other)
     assert cache.key(unit) != key
     with pytest.raises(ValueError, match="coefficients.yml has no dynamic coefficient for 1×4 sgd"):
         cache.key(dataclasses.replace(unit, setting="1×4"))

@@ -14,13 +14,14 @@ from torch import nn
 from torch.nn import functional as F
 
 import dndiv
-from dndiv import diversity, population, streams, techniques
+from dndiv import changes, diversity, penalties, population, streams
 from dndiv.dosing import Dosing
 from dndiv.population import Optimizer, Population, network
 from dndiv.reinforcement import Reinforcement
-from dndiv.techniques import TECHNIQUES, Dose
+from dndiv.techniques import TECHNIQUES, Dose, gradients
 
 PENALTIES = [name for name, t in TECHNIQUES.items() if t.penalty]
+WITHOUT_OUTPUTS = [n for n in PENALTIES if TECHNIQUES[n].looks_at != "outputs"]
 CHANGES = [name for name, t in TECHNIQUES.items() if t.change]
 INPUTS, CLASSES, BATCH, SAMPLES = 12, 5, 16, 200
 
@@ -50,7 +51,7 @@ def slow_log_volume(w):
     n, d = u.shape
     gram = u @ u.T if n <= d else d / n * u.T @ u
     return -np.log(
-        np.linalg.det((gram + techniques.RIDGE * np.eye(len(gram))) / (1 + techniques.RIDGE))
+        np.linalg.det((gram + penalties.RIDGE * np.eye(len(gram))) / (1 + penalties.RIDGE))
     )
 
 
@@ -76,6 +77,24 @@ def slow_negative_correlation(h, v, b):
     return total / h.shape[1]
 
 
+def slow_cosines(w):
+    u = w / np.linalg.norm(w, axis=1, keepdims=True)
+    return [[float(np.dot(a, b)) for j, b in enumerate(u) if j != i] for i, a in enumerate(u)]
+
+
+def slow_orthoreg(w):
+    return sum(np.log(1 + np.exp(10 * (c - 1))) for row in slow_cosines(w) for c in row)
+
+
+def slow_deviation(w):
+    small = w if len(w) <= w.shape[1] else w.T
+    return small @ small.T - np.eye(len(small))
+
+
+def slow_mma(w):
+    return -np.mean([min(np.arccos(c) for c in row) for row in slow_cosines(w)])
+
+
 @pytest.mark.parametrize("n, d", [(4, 4), (3, 7), (8, 5)])
 def test_formulas_against_slow_references(n, d):
     w, h, v = draw(2, 3, n, d), draw(2, 3, n, 11, seed=1), draw(2, 3, 6, n, seed=2)
@@ -86,6 +105,10 @@ def test_formulas_against_slow_references(n, d):
         ("activation_decorrelation", slow_decorrelation, (h,)),
         ("negative_correlation", slow_negative_correlation, (h, v, b)),
         ("prediction_diversity", slow_prediction_diversity, (h, v, b)),
+        ("orthoreg", slow_orthoreg, (w,)),
+        ("soft_orthogonality", lambda w: np.linalg.norm(slow_deviation(w)) ** 2, (w,)),
+        ("srip", lambda w: np.linalg.norm(slow_deviation(w), 2), (w,)),
+        ("mma", slow_mma, (w,)),
     ):
         found = TECHNIQUES[name].penalty(*arguments)
         assert found.shape == (2, 3)
@@ -99,7 +122,7 @@ def test_negative_correlation_is_minus_the_ambiguity():
     h, v = draw(6, 50), draw(4, 6, seed=1)
     members = diversity.ensemble_members(h, v, draw(4, seed=2))
     found = diversity.ambiguity(members, torch.zeros(4, 50, dtype=torch.float64))["ambiguity"]
-    torch.testing.assert_close(found, -techniques.negative_correlation(h, v, torch.zeros(4)))
+    torch.testing.assert_close(found, -penalties.negative_correlation(h, v, torch.zeros(4)))
 
 
 @pytest.mark.parametrize("name", PENALTIES)
@@ -152,7 +175,7 @@ def test_closed_forms_are_the_gradients_of_the_penalties(name, schedule, sizes):
     expected = by_autograd(
         name, weights, hidden, c * measured if schedule == "dynamic" else c.expand_as(measured)
     )
-    found = techniques.gradients(
+    found = gradients(
         TECHNIQUES[name],
         weights,
         hidden,
@@ -164,7 +187,7 @@ def test_closed_forms_are_the_gradients_of_the_penalties(name, schedule, sizes):
             assert (g is None) == (e is None)
             if g is not None:
                 torch.testing.assert_close(g, e, rtol=1e-8, atol=1e-8)
-    single = techniques.gradients(
+    single = gradients(
         TECHNIQUES[name],
         [w.float() for w in weights],
         [h.float() for h in hidden],
@@ -187,7 +210,7 @@ def test_a_technique_without_a_closed_form_has_the_gradient_of_autograd(name):
     )
     plain = dataclasses.replace(TECHNIQUES[name], gradient=None)
     found, expected = (
-        techniques.gradients(t, weights, hidden, bias(weights), lambda measured: 0.3 * measured())
+        gradients(t, weights, hidden, bias(weights), lambda measured: 0.3 * measured())
         for t in (plain, TECHNIQUES[name])
     )
     for ours, theirs in zip((*found[0], *found[1]), (*expected[0], *expected[1])):
@@ -196,7 +219,7 @@ def test_a_technique_without_a_closed_form_has_the_gradient_of_autograd(name):
             torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", ["weight_cosine", "log_volume", "activation_decorrelation"])
+@pytest.mark.parametrize("name", WITHOUT_OUTPUTS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_values_and_gradients_are_finite_for_degenerate_layers(name, dtype):
     equal, zero = torch.ones(3, 5, dtype=dtype), torch.zeros(3, 5, dtype=dtype)
@@ -219,10 +242,10 @@ def test_values_and_gradients_are_finite_for_degenerate_layers(name, dtype):
 def test_orthogonal_rows_and_tight_frames_cost_nothing():
     orthonormal = torch.linalg.qr(draw(6, 6)).Q[:4] * 3
     frame = dndiv.decorrelated_(draw(9, 5))
-    assert techniques.weight_cosine(orthonormal).item() == pytest.approx(0, abs=1e-12)
+    assert penalties.weight_cosine(orthonormal).item() == pytest.approx(0, abs=1e-12)
     for rows in (orthonormal, frame):
-        assert techniques.negative_log_volume(rows).item() == pytest.approx(0, abs=1e-6)
-    assert techniques.negative_log_volume(draw(4, 6)) > 0.1
+        assert penalties.negative_log_volume(rows).item() == pytest.approx(0, abs=1e-6)
+    assert penalties.negative_log_volume(draw(4, 6)) > 0.1
 
 
 # ----------------------------------------------------------------------------------------------
@@ -231,16 +254,16 @@ def test_orthogonal_steps_approach_the_polar_factor_and_keep_norms():
     start = draw(3, 5, 9)
     w, norms = start.clone(), start.norm(dim=-1)
     for _ in range(60):
-        before = techniques.weight_cosine(w)
-        techniques.orthogonal_step_(w, 1.0)
-        assert (techniques.weight_cosine(w) <= before + 1e-15).all()
+        before = penalties.weight_cosine(w)
+        changes.orthogonal_step_(w, 1.0)
+        assert (penalties.weight_cosine(w) <= before + 1e-15).all()
         torch.testing.assert_close(w.norm(dim=-1), norms)
-    assert (techniques.weight_cosine(w) < 1e-20).all()
+    assert (penalties.weight_cosine(w) < 1e-20).all()
     for k in range(3):  # near orthogonality one step is, to second order, the polar factor
         near = torch.linalg.qr(draw(9, 5, seed=k)).Q.T + 1e-4 * draw(5, 9, seed=9)
         near = F.normalize(near, dim=1)
         polar = scipy.linalg.polar(near.numpy())[0]
-        np.testing.assert_allclose(techniques.orthogonal_step_(near.clone(), 1.0), polar, atol=1e-6)
+        np.testing.assert_allclose(changes.orthogonal_step_(near.clone(), 1.0), polar, atol=1e-6)
 
 
 def test_orthogonal_step_is_safe_damped_and_per_network():
@@ -249,14 +272,14 @@ def test_orthogonal_step_is_safe_damped_and_per_network():
     )  # singular values far beyond √3
     w = crowded.clone()
     for _ in range(200):
-        techniques.orthogonal_step_(w, 1.0)
+        changes.orthogonal_step_(w, 1.0)
     coherence = F.normalize(w, dim=1) @ F.normalize(w, dim=1).T
     assert coherence.square().sum().item() == pytest.approx(16**2 / 4, rel=1e-3)  # the Welch bound
     both = crowded.expand(2, 16, 4).clone()
-    techniques.orthogonal_step_(both, torch.tensor([0.0, 0.5]))
+    changes.orthogonal_step_(both, torch.tensor([0.0, 0.5]))
     assert torch.equal(both[0], crowded)
-    torch.testing.assert_close(both[1], techniques.orthogonal_step_(crowded.clone(), 0.5))
-    assert torch.equal(techniques.orthogonal_step_(torch.zeros(3, 4), 1.0), torch.zeros(3, 4))
+    torch.testing.assert_close(both[1], changes.orthogonal_step_(crowded.clone(), 0.5))
+    assert torch.equal(changes.orthogonal_step_(torch.zeros(3, 4), 1.0), torch.zeros(3, 4))
 
 
 def slow_redundant(h, v, distance):
@@ -287,24 +310,24 @@ def test_redundant_units():
     h[3] = 2 * h[0] + 0.001 * h[2]  # nearly duplicate of 0, and stronger
     h[5] = h[4]  # equal: the later one goes
     v = torch.ones(4, 6, dtype=torch.float64)
-    found = techniques.redundant(h, v, 0.01)
+    found = changes.redundant(h, v, 0.01)
     assert (
         found.tolist()
         == [True, True, False, False, False, True]
         == slow_redundant(h.numpy(), v.numpy(), 0.01)
     )
     many, out = draw(20, 6, 30, seed=3).abs(), draw(20, 4, 6, seed=4)
-    found = techniques.redundant(many, out, 0.45)
+    found = changes.redundant(many, out, 0.45)
     assert 0 < found.sum() < found.numel()
     for k in range(20):
         assert found[k].tolist() == slow_redundant(many[k].numpy(), out[k].numpy(), 0.45)
-    assert not techniques.redundant(h, v, 0.0).any()  # coefficient 0: nothing, not even the dead
+    assert not changes.redundant(h, v, 0.0).any()  # coefficient 0: nothing, not even the dead
 
 
 def test_fresh_rows_are_orthogonal_to_the_rest():
     w, new = draw(3, 5, 8), draw(3, 5, 8, seed=1)
     redrawn = torch.tensor([[False, True, False, True, False], [False] * 5, [True] * 5])
-    found = techniques.fresh_rows(w, new, redrawn)
+    found = changes.fresh_rows(w, new, redrawn)
     assert torch.equal(found[~redrawn], w[~redrawn])
     rest, fresh = found[0][~redrawn[0]], found[0][redrawn[0]]
     assert (fresh @ rest.T).abs().max() < 1e-12 and abs(fresh[0] @ fresh[1]) < 1e-12
@@ -313,7 +336,7 @@ def test_fresh_rows_are_orthogonal_to_the_rest():
     assert (
         F.normalize(found[2], dim=1) @ F.normalize(found[2], dim=1).T - torch.eye(5)
     ).abs().max() < 1e-12
-    other = techniques.fresh_rows(w, draw(3, 5, 8, seed=2), redrawn)
+    other = changes.fresh_rows(w, draw(3, 5, 8, seed=2), redrawn)
     assert (other[0][redrawn[0]] - fresh).abs().max() > 0.1  # stochastic
 
 
@@ -323,13 +346,13 @@ def test_fresh_rows_where_nothing_orthogonal_is_left():
     redrawn = torch.zeros(1, 9, dtype=torch.bool)
     redrawn[0, [2, 5]] = True
     rows = torch.cat(
-        [techniques.fresh_rows(w, draw(1, 9, 4, seed=k), redrawn)[0, [2, 5]] for k in range(1, 40)]
+        [changes.fresh_rows(w, draw(1, 9, 4, seed=k), redrawn)[0, [2, 5]] for k in range(1, 40)]
     )
     rest = w[0, ~redrawn[0]].square().sum(1).mean().sqrt()
     torch.testing.assert_close(rows.norm(dim=1), rest.expand(len(rows)))
     assert (rows[:, 3].abs() / rest).median() > 0.95  # by chance it would be about 0.4
     every = torch.ones(1, 9, dtype=torch.bool)  # more than the fan-in: no two are alike
-    fresh = F.normalize(techniques.fresh_rows(w, draw(1, 9, 4, seed=1), every)[0], dim=1)
+    fresh = F.normalize(changes.fresh_rows(w, draw(1, 9, 4, seed=1), every)[0], dim=1)
     assert ((fresh @ fresh.T).abs() - torch.eye(9)).max() < 0.999
 
 
@@ -586,16 +609,16 @@ def measured(model, images, technique):
     with torch.no_grad():
         if TECHNIQUES[technique].looks_at == "weights":
             measure = (
-                techniques.negative_log_volume
+                penalties.negative_log_volume
                 if technique == "log_volume"
-                else techniques.weight_cosine
+                else penalties.weight_cosine
             )
             return sum(measure(m.weight.flatten(1)).item() for m in (model.one, model.two))
         one = F.relu(model.one(x))
         two = F.relu(model.two(F.max_pool2d(one, 2)))
         if technique == "activation_decorrelation":
             return sum(
-                techniques.activation_decorrelation(h.movedim(1, 0).flatten(1)).item()
+                penalties.activation_decorrelation(h.movedim(1, 0).flatten(1)).item()
                 for h in (one, two)
             )
         members = F.max_pool2d(two, 2).flatten(1).T, model.head.weight, model.head.bias
@@ -840,13 +863,13 @@ def test_annealing_and_redundancy():
     assert [Dose("orthogonal_step", 0.4).due(k) for k in (5, 10)] == [False, True]
     h = draw(4, 50)
     expected = np.abs(np.corrcoef(h.numpy()))[np.triu_indices(4, 1)].mean()
-    assert techniques.activation_redundancy(h).item() == pytest.approx(expected)
+    assert penalties.activation_redundancy(h).item() == pytest.approx(expected)
     h[1] = 3.0  # constant: redundant with every other
     rest = np.abs(np.corrcoef(h[[0, 2, 3]].numpy()))[np.triu_indices(3, 1)]
-    assert techniques.activation_redundancy(h).item() == pytest.approx((rest.sum() + 3) / 6)
-    assert techniques.weight_redundancy(torch.ones(3, 4)).item() == pytest.approx(1)
-    assert techniques.weight_redundancy(torch.eye(4)).item() == 0
-    assert techniques.weight_redundancy(draw(1, 4)).item() == 0
+    assert penalties.activation_redundancy(h).item() == pytest.approx((rest.sum() + 3) / 6)
+    assert penalties.weight_redundancy(torch.ones(3, 4)).item() == pytest.approx(1)
+    assert penalties.weight_redundancy(torch.eye(4)).item() == 0
+    assert penalties.weight_redundancy(draw(1, 4)).item() == 0
 
 
 def test_the_readme_s_lines_do_what_it_says(images):
@@ -879,10 +902,10 @@ def test_prediction_diversity_is_minus_the_ambiguity_of_the_brier_score_and_boun
     h, v, b = draw(6, 50), draw(4, 6, seed=1), draw(4, seed=2)
     q = torch.softmax(diversity.ensemble_members(h, v, b), 1)  # [units, outputs, samples]
     target = F.one_hot(torch.arange(50) % 4, 4).T.double()
-    found = techniques.prediction_diversity(h, v, b)
+    found = penalties.prediction_diversity(h, v, b)
     torch.testing.assert_close(found, -diversity.ambiguity(q, target)["ambiguity"])
     for scale in (1, 1e3, 1e6):
-        assert -1 < techniques.prediction_diversity(h, scale * v, b) <= 0
+        assert -1 < penalties.prediction_diversity(h, scale * v, b) <= 0
 
 
 def test_held_arms_keep_the_norms_they_started_with_and_others_are_as_without_them():

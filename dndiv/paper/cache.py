@@ -44,6 +44,7 @@ def parts(unit: Unit, checksums: Mapping[str, str] | None = None) -> dict:
         found["data"] = checksums[unit.data] if checksums else data.checksum(unit.data)
     if isinstance(unit, Training | Parity):
         found["doses"] = [d and astuple(d) for d in compute.doses(unit, per_epoch=1)]
+        found["dropout"] = compute.dropout(unit)
     return found | {"code": _code(kind, frozenset(entries))}
 
 

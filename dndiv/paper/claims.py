@@ -188,7 +188,7 @@ def _judged(
     for cell, arrays in outcomes.samples(values, columns):
         off = len(arrays) == 2 and np.array_equal(*arrays)
         extra = {"beside": beside[cell]} if beside else {}
-        if off and claim["rule"] in ("techniques", "escape"):
+        if off and claim["rule"] in ("techniques", "rivals", "escape"):
             extra["reason"] = OFF
         others = without_each(quick, *arrays)
         results.append(result(cell, statistic(*arrays), others, alone.get(cell, {}), **extra))
@@ -304,6 +304,11 @@ def _techniques(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
             more = {"controls": controls, "carrier": carrier, "group": arm.technique}
             results.append(_judged(values, (text, baseline), claim, **more))
     return _by_technique(results)
+
+
+def _rivals(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
+    """As ``_techniques``, of the techniques, their rivals in the literature, and Muon."""
+    return _techniques(outcomes.with_muon(table), claim)
 
 
 def _escape(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
@@ -435,6 +440,7 @@ RULES = {
     "intervention": _intervention,
     "prediction": _prediction,
     "techniques": _techniques,
+    "rivals": _rivals,
     "escape": _escape,
 }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import yaml
 
 from dndiv.paper import files, schema, tables
-from dndiv.paper.design import PRESETS
+from dndiv.paper.design import MUON, PRESETS
 from dndiv.paper.files import COEFFICIENTS, RATES, REFERENCE
 from dndiv.paper.names import ARCHIVED, DATA_SETS
 
@@ -109,23 +109,28 @@ def tune(args) -> int:
     what they choose; what they have no candidates for stays."""
     from dndiv.paper import outcomes
 
-    chosen = outcomes.choose_coefficients(tables.table("tuning", args.preset, args.device))
-    registered = schema.coefficients(COEFFICIENTS)
-    for technique, schedules in chosen.items():
-        for schedule, found in schedules.items():
-            registered.setdefault(technique, {}).setdefault(schedule, {}).update(found)
-    _register(COEFFICIENTS, registered)
     best = outcomes.choose_rates(tables.table("rates", args.preset, args.device))
     _register(RATES, schema.rates(RATES) | best)
+    tuning = tables.table("tuning", args.preset, args.device)  # some of it at these rates
+    best = outcomes.choose_rates(tuning[tuning.optimizer.str.startswith(f"{MUON}@")])
+    _register(RATES, schema.rates(RATES) | best)
+    chosen = schema.coefficients(COEFFICIENTS)
+    for technique, schedules in outcomes.choose_coefficients(tuning).items():
+        for schedule, found in schedules.items():
+            chosen.setdefault(technique, {}).setdefault(schedule, {}).update(found)
+    _register(COEFFICIENTS, chosen)
     return 0
 
 
-def _register(file: Path, registered: dict) -> None:
-    """Write what is registered below the file's header of comments."""
+def _register(file: Path, chosen: dict) -> None:
+    """Write what is chosen below the file's header of comments."""
+    from dndiv.paper import registered
+
     lines = file.read_text("utf8").splitlines()
     header = "".join(f"{line}\n" for line in lines if line.startswith("#"))
-    new = header + yaml.safe_dump(registered, allow_unicode=True, sort_keys=False)
+    new = header + yaml.safe_dump(chosen, allow_unicode=True, sort_keys=False)
     files.atomically(file, lambda part: part.write_text(new, "utf8"))
+    registered.read.cache_clear()
 
 
 def coverage(args) -> int:

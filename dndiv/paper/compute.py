@@ -41,8 +41,7 @@ def rows(unit: Unit, device: str) -> list[Row]:
 def _off(unit: Unit) -> list[Arm]:
     if isinstance(unit, Directions):
         return []
-    given = zip(unit.arms, doses(unit, per_epoch=1))
-    return [arm for arm, dose in given if dose and not dose.coefficient]
+    return [arm for arm in unit.arms if arm.technique and not coefficient(arm, unit)]
 
 
 def _plain(arm: Arm) -> Arm:
@@ -153,24 +152,37 @@ LOOKS: dict[str, Callable[[int, int], Sequence[int]]] = {
 # ----------------------------------------------------------------------------------- techniques
 def _dosing(unit: Training | Parity, per_epoch: int, inputs: Tensor) -> Dosing:
     held = [arm.held for arm in unit.arms]
-    return Dosing(doses(unit, per_epoch), unit.seeds, inputs, held)
+    return Dosing(doses(unit, per_epoch), unit.seeds, inputs, held, dropout(unit))
 
 
 def doses(unit: Training | Parity, per_epoch: int) -> list[Dose | None]:
-    """The dose of each arm, None where it has no technique; annealing starts from the constant
-    coefficient. Raises ValueError where no coefficient is given or registered."""
-    return [_dose(arm, unit, per_epoch) if arm.technique else None for arm in unit.arms]
+    """The dose of each arm, None where it has no technique. Raises ValueError where no coefficient
+    is given or registered."""
+    return [
+        _dose(arm, unit, per_epoch) if arm.technique not in ("", design.DROPOUT) else None
+        for arm in unit.arms
+    ]
+
+
+def dropout(unit: Training | Parity) -> list[float]:
+    """The share of units that each arm drops."""
+    dropping = [arm.technique == design.DROPOUT for arm in unit.arms]
+    return [coefficient(a, unit) if drops else 0.0 for a, drops in zip(unit.arms, dropping)]
+
+
+def coefficient(arm: Arm, unit: Training | Parity) -> float:
+    """The coefficient of an arm's technique: its own, or the registered one; annealing starts from
+    the constant one."""
+    if arm.coefficient is not None:
+        return arm.coefficient
+    schedule = "constant" if arm.schedule == "annealed" else arm.schedule
+    return registered.coefficient(arm.technique, schedule, unit.setting, unit.optimizer)
 
 
 def _dose(arm: Arm, unit: Training | Parity, per_epoch: int) -> Dose:
-    coefficient = arm.coefficient
-    if coefficient is None:
-        schedule = "constant" if arm.schedule == "annealed" else arm.schedule
-        place = unit.setting, unit.optimizer
-        coefficient = registered.coefficient(arm.technique, schedule, *place)
     every = design.PENALTY_EVERY if TECHNIQUES[arm.technique].penalty else 0
     annealed_over = design.ANNEALED_EPOCHS * per_epoch
-    return Dose(arm.technique, coefficient, arm.schedule, annealed_over, every)
+    return Dose(arm.technique, coefficient(arm, unit), arm.schedule, annealed_over, every)
 
 
 # ------------------------------------------------------------------------------ what is recorded

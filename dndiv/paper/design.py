@@ -21,6 +21,8 @@ SETTINGS = {  # hidden layers; declared before any result, all reported
     "narrow": (8, 8, 8, 8, 8),
 }
 LEARNING_RATES = {"sgd": 0.01, "adam": 0.001}  # the usual ones, not tuned
+MUON = "muon"  # competes with techniques, at a rate of its own
+DROPOUT = "dropout"  # stands where a technique does in an arm; it is none
 # of small data sets small ones: digits have 180 steps an epoch instead of 22
 BATCH = {"MNIST": 64, "FashionMNIST": 64, "Digits": 8, "MNIST1D": 16}
 PIXELS = 784  # of MNIST and Fashion-MNIST
@@ -33,7 +35,9 @@ PARTNER = 1_000_000  # seed + PARTNER is the second, independent draw that a dra
 # Data sets do not share seeds: a draw that two of them had would be one piece of evidence, not two.
 FIRST_SEED = {"none": 0, "MNIST": 0, "FashionMNIST": 100_000, "Digits": 200_000}
 FIRST_SEED |= {"XOR": 300_000, "Parity3": 400_000, "MNIST1D": 500_000}
-FRESH = 10_000  # the first seed of a data set after those of the run that this one was planned from
+# No seed of an experiment was in the run that its number of seeds was planned from: the first after
+# those of the first run, and after those of the second
+FRESH, AGAIN = 10_000, 20_000
 
 PARITY_BITS = {"XOR": 2, "Parity3": 3}  # tiny problems with known bad minima
 PARITIES = (("XOR", "1×2"), ("XOR", "1×3"), ("Parity3", "1×4"))
@@ -73,7 +77,7 @@ def activation(setting: str) -> str:
 def learning_rate(optimizer: str) -> tuple[str, float]:
     """The name and learning rate of an optimizer: "adam@0.01", or the usual rate of "adam"."""
     name, at, rate = optimizer.partition("@")
-    choose("optimizer", name, LEARNING_RATES)
+    choose("optimizer", name, (*LEARNING_RATES, MUON) if at else LEARNING_RATES)
     try:
         found = float(rate) if at else LEARNING_RATES[name]
     except ValueError:
@@ -177,7 +181,7 @@ def _check_arms(arms: tuple[Arm, ...], seeds: tuple[int, ...]) -> None:
     for arm in arms:
         choose("start", arm.start, STARTS)
         if arm.technique:
-            choose("technique", arm.technique, TECHNIQUES)
+            choose("technique", arm.technique, (*TECHNIQUES, DROPOUT))
             choose("schedule", arm.schedule, SCHEDULES)
     if not arms or len(set(arms)) < len(arms):
         raise ValueError(f"arms must be one or more different ones, not {[*map(str, arms)]}")
@@ -219,9 +223,19 @@ GRID = {
 }
 
 
-def candidates(schedule: str) -> tuple[str, ...]:
+RIVALS = {  # of the literature, likewise
+    "orthoreg": (1e-4, 0.001, 0.01, 0.1, 1, 10),
+    "soft_orthogonality": (1e-4, 0.001, 0.01, 0.1, 1),
+    "srip": (1e-4, 0.001, 0.01, 0.1, 1),
+    "mma": (0.001, 0.01, 0.1, 1, 10, 100),
+    "redo": (1e-4, 0.01, 0.03, 0.1, 0.3),  # the smallest redraws dead units alone
+    DROPOUT: (0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+}
+
+
+def candidates(schedule: str, grids: dict[str, tuple[float, ...]] = GRID) -> tuple[str, ...]:
     """PyTorch's default with every technique at every candidate."""
-    grid = ((technique, c) for technique, found in GRID.items() for c in found)
+    grid = ((technique, c) for technique, found in grids.items() for c in found)
     return tuple(f"default+{technique}:{schedule}@{c:g}" for technique, c in grid)
 
 
@@ -257,6 +271,9 @@ INTERVENTION_ARMS = (
     *(f"all_alike_1+{technique}:dynamic" for technique in ("orthogonal_step", "reinitialize")),
 )
 
+# techniques and their rivals, constant, at the best learning rate of PyTorch's default
+RIVAL_ARMS = ("default", *(f"default+{technique}:constant" for technique in GRID | RIVALS))
+
 WIDTHS, DEPTHS = (2, 4, 8, 16, 32, 64, 128, 256), (1, 3)
 FOUND = "relayed"  # the start that a search has found, see notebook 08
 SIZED_ARMS = ("default", FOUND)  # of the networks whose size is weighed; the wide ones, the first
@@ -274,6 +291,7 @@ PEER_SETTINGS = (*SETTINGS, "10×10")
 RATES = {  # half a decade apart; wide enough that what is best has worse on both sides
     "sgd": (0.003, 0.01, 0.03, 0.1, 0.3, 1),
     "adam": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
+    MUON: (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
 }
 
 # The map: where a start helps, over depth, width and rate; all of it on series, which are cheap,
@@ -297,7 +315,7 @@ class Preset:
     default_seeds: dict[str, int]  # of PyTorch's default, whose diversity may foretell accuracy
     extension_seeds: int  # of those that go beyond the paper
     baseline_seeds: int  # of the other initializations
-    width_seeds: int  # of networks of every width; at most three where they are wide and dear
+    width_seeds: int  # of networks of every width
     direction_seeds: int  # of drawn, untrained weights
     tuning_seeds: int  # of the coefficients' candidates, on every data set
     technique_seeds: dict[str, int]  # of the techniques that decide claims
@@ -305,8 +323,10 @@ class Preset:
     variant_seeds: int  # of their other schedules and starts, on one data set in one setting
     intervention_seeds: dict[str, int]  # of networks half of whose units start alike
     escape_seeds: int  # of networks whose plateaus are timed
-    rate_seeds: int  # of learning rates, on held-out inputs
-    peer_seeds: tuple[int, int]  # of starts at their best rates: on images, and on series
+    # on images, and on series, which are cheap:
+    rate_seeds: tuple[int, int]  # of learning rates, on held-out inputs
+    peer_seeds: tuple[int, int]  # of starts at their best rates
+    rival_seeds: tuple[int, int]  # of techniques and their rivals
     map_seeds: int
     widths: tuple[int, ...] = WIDTHS
     technique_settings: tuple[str, ...] = tuple(SETTINGS)
@@ -326,24 +346,25 @@ PRESETS = {
         ("Digits",), seeds=by_setting(3, 5), default_seeds=by_setting(3, 5), extension_seeds=2,
         baseline_seeds=2, width_seeds=2, direction_seeds=20, tuning_seeds=1,
         technique_seeds=by_setting(3, 4), held_seeds=by_setting(2, 2), variant_seeds=1,
-        intervention_seeds=by_setting(2, 3), escape_seeds=10, rate_seeds=1, peer_seeds=(2, 2),
-        map_seeds=2, widths=(2, 8, 32), technique_settings=("tiny",), parities=PARITIES[:1],
+        intervention_seeds=by_setting(2, 3), escape_seeds=10, rate_seeds=(1, 1), peer_seeds=(2, 2),
+        rival_seeds=(2, 2), map_seeds=2, widths=(2, 8, 32), technique_settings=("tiny",),
+        parities=PARITIES[:1],
         peer_settings=("tiny",), map_depths=(1, 3), map_widths=(4, 8),
     ),
     "quick": Preset(
         ARCHIVED, seeds=by_setting(2, 4), default_seeds=by_setting(2, 4), extension_seeds=1,
         baseline_seeds=1, width_seeds=1, direction_seeds=50, tuning_seeds=1,
         technique_seeds=by_setting(2, 3), held_seeds=by_setting(2, 2), variant_seeds=1,
-        intervention_seeds=by_setting(1, 2), escape_seeds=10, rate_seeds=1, peer_seeds=(2, 2),
-        map_seeds=2, widths=(2, 8, 32), technique_settings=("tiny",), peer_settings=("tiny",),
-        map_depths=(1, 3), map_widths=(4, 8),
+        intervention_seeds=by_setting(1, 2), escape_seeds=10, rate_seeds=(1, 1), peer_seeds=(2, 2),
+        rival_seeds=(2, 2), map_seeds=2, widths=(2, 8, 32), technique_settings=("tiny",),
+        peer_settings=("tiny",), map_depths=(1, 3), map_widths=(4, 8),
     ),
     "paper": Preset(
-        ARCHIVED, seeds=by_setting(12, 70), default_seeds=by_setting(60, 200), extension_seeds=12,
-        baseline_seeds=3, width_seeds=5, direction_seeds=200, tuning_seeds=3,
+        ARCHIVED, seeds=by_setting(12, 70), default_seeds=by_setting(200, 300), extension_seeds=12,
+        baseline_seeds=3, width_seeds=8, direction_seeds=200, tuning_seeds=3,
         technique_seeds=by_setting(8, 60), held_seeds=by_setting(5, 24), variant_seeds=3,
-        intervention_seeds=by_setting(16, 150), escape_seeds=50, rate_seeds=2, peer_seeds=(10, 40),
-        map_seeds=8,
+        intervention_seeds=by_setting(40, 300), escape_seeds=50, rate_seeds=(2, 10),
+        peer_seeds=(10, 40), rival_seeds=(10, 100), map_seeds=8,
     ),
 }  # fmt: skip
 
@@ -353,12 +374,10 @@ SEEDS_PER_UNIT = 5  # weights, gradients and moments of 5 seeds × 13 arms fit t
 
 
 def blocks(
-    name: str, count: int, size: int = SEEDS_PER_UNIT, first: int = 0
+    name: str, count: int, size: int = SEEDS_PER_UNIT, first: int = FRESH
 ) -> list[tuple[int, ...]]:
-    """``count`` fresh seeds of a data set, in blocks of at most ``size``, but for the ``first``
-    ones."""
-    start = FIRST_SEED[name] + (first if first >= TUNING_SEED else FRESH + first)
-    seeds = range(start, start + count)
+    """``count`` seeds of a data set from its ``first`` on, in blocks of at most ``size``."""
+    seeds = range(FIRST_SEED[name] + first, FIRST_SEED[name] + first + count)
     return [tuple(seeds[k : k + size]) for k in range(0, count, size)]
 
 
@@ -382,22 +401,24 @@ def directions(preset: Preset, names: Sequence[str]) -> list[Unit]:
 def early(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """The first epochs, which the 40 % are about, and the neurons of the observed arms.
 
-    The first seeds have all arms, more those that decide claims, and the last the default alone.
+    The first seeds have all arms, more those that decide claims, and the last the default alone,
+    at the ends of epochs.
     """
-    records = {"records": ("accuracy", "diversity", "lesions"), "looks": "powers of two"}
+    records = {"records": ("accuracy", "diversity", "lesions")}
     found: list[Unit] = []
     for cell in cells(names):
         every = min(preset.extension_seeds, preset.seeds[cell[1]])
-        # arms, up to which seed, how many at once, and whose neurons are looked at
+        # arms, up to which seed, how many at once, whose neurons are looked at, and when
         groups = (
-            (EARLY_ARMS, every, SEEDS_PER_UNIT, OBSERVED_ARMS),
-            (CLAIM_ARMS, preset.seeds[cell[1]], 2 * SEEDS_PER_UNIT, OBSERVED_ARMS),
-            (OBSERVED_ARMS[:1], preset.default_seeds[cell[1]], 5 * SEEDS_PER_UNIT, ()),
+            (EARLY_ARMS, every, SEEDS_PER_UNIT, OBSERVED_ARMS, "powers of two"),
+            (CLAIM_ARMS, preset.seeds[cell[1]], 2 * SEEDS_PER_UNIT, OBSERVED_ARMS, "powers of two"),
+            (OBSERVED_ARMS[:1], preset.default_seeds[cell[1]], 5 * SEEDS_PER_UNIT, (), "epochs"),
         )
         done = 0
-        for arms, upto, size, observed in groups:
-            for block in blocks(cell[0], upto - done, size, first=done):
-                found.append(Training(*cell, arms, block, observed=observed, **records))
+        for arms, upto, size, observed, looks in groups:
+            for block in blocks(cell[0], upto - done, size, first=AGAIN + done):
+                options = {"observed": observed, "looks": looks} | records
+                found.append(Training(*cell, arms, block, **options))
             done = upto
     return found
 
@@ -407,7 +428,7 @@ def baselines(preset: Preset, names: Sequence[str]) -> list[Unit]:
     return [
         Training(*cell, BASELINE_ARMS, block)
         for cell in cells(names)
-        for block in blocks(cell[0], preset.baseline_seeds)
+        for block in blocks(cell[0], preset.baseline_seeds, first=AGAIN)
     ]
 
 
@@ -420,7 +441,7 @@ def redundancy(preset: Preset, names: Sequence[str]) -> list[Unit]:
         for width in reversed(preset.widths)
         for name in names
         for depth in DEPTHS
-        for block in blocks(name, preset.width_seeds if width <= 64 else min(3, preset.width_seeds))
+        for block in blocks(name, preset.width_seeds, first=AGAIN)
     ]  # fmt: skip
 
 
@@ -433,9 +454,9 @@ def intervention(preset: Preset, names: Sequence[str]) -> list[Unit]:
     for name, setting, optimizer in cells(names, preset.technique_settings):
         cell, seeds = (name, setting, optimizer), preset.intervention_seeds[setting]
         every = min(preset.extension_seeds, seeds)
-        for block in blocks(name, every, 10):
+        for block in blocks(name, every, 10, first=AGAIN):
             found.append(Training(*cell, INTERVENTION_ARMS, block, looks="quarters"))
-        for block in blocks(name, seeds - every, 25, first=every):
+        for block in blocks(name, seeds - every, 25, first=AGAIN + every):
             found.append(Training(*cell, INTERVENTION_ARMS[:2], block, looks="quarters"))
     return found
 
@@ -466,7 +487,23 @@ def tuning(preset: Preset, names: Sequence[str]) -> list[Unit]:
     for name, setting in preset.parities:
         for block in blocks(name, 10 * preset.tuning_seeds, 10, first=TUNING_SEED):
             found.append(Parity(name, setting, ("default", *candidates("dynamic")), block))
+    arms = ("default", *candidates("constant", GRID | RIVALS))
+    for name, setting in rival_places(preset, names):
+        seeds = blocks(name, preset.rate_seeds[name == SERIES], first=TUNING_SEED)
+        for optimizer in LEARNING_RATES:
+            at = f"{optimizer}@{registered_rates(name, setting, optimizer, 'default'):g}"
+            found += [Training(name, setting, at, arms, block, **options) for block in seeds]
+        for rate in RATES[MUON]:
+            at = f"{MUON}@{rate:g}"
+            found += [Training(name, setting, at, arms[:1], block, **options) for block in seeds]
     return found
+
+
+def rival_places(preset: Preset, names: Sequence[str]) -> list[tuple[str, str]]:
+    """The data sets and settings in which techniques compete: all on series, and the deep ones on
+    the last data set of images."""
+    deep = [s for s in preset.technique_settings if len(SETTINGS[s]) > 1]
+    return [*((SERIES, s) for s in preset.peer_settings), *((names[-1], s) for s in deep)]
 
 
 def reinforcement(preset: Preset, names: Sequence[str]) -> list[Unit]:
@@ -514,7 +551,7 @@ def rates(preset: Preset, names: Sequence[str]) -> list[Unit]:
         Training(name, setting, f"{optimizer}@{rate:g}", PEERS, block, **options)
         for name, setting, optimizer in peer_cells(preset, names)
         for rate in RATES[optimizer]
-        for block in blocks(name, preset.rate_seeds, first=TUNING_SEED)
+        for block in blocks(name, preset.rate_seeds[name == SERIES], first=TUNING_SEED)
     ]
 
 
@@ -530,6 +567,19 @@ def peers(preset: Preset, names: Sequence[str]) -> list[Unit]:
         for rate, arms in at.items():
             for block in blocks(name, preset.peer_seeds[name == SERIES], 2 * SEEDS_PER_UNIT):
                 found.append(Training(name, setting, f"{optimizer}@{rate:g}", tuple(arms), block))
+    return found
+
+
+def rivals(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """Techniques and their rivals, tuned, at the best learning rate of PyTorch's default; and the
+    default with Muon, at its own."""
+    found: list[Unit] = []
+    for name, setting in rival_places(preset, names):
+        for optimizer in (*LEARNING_RATES, MUON):
+            at = f"{optimizer}@{registered_rates(name, setting, optimizer, 'default'):g}"
+            arms = RIVAL_ARMS[:1] if optimizer == MUON else RIVAL_ARMS
+            for block in blocks(name, preset.rival_seeds[name == SERIES], 2 * SEEDS_PER_UNIT):
+                found.append(Training(name, setting, at, arms, block))
     return found
 
 
@@ -572,6 +622,7 @@ EXPERIMENTS = {
     "escape": escape,
     "rates": rates,
     "peers": peers,
+    "rivals": rivals,
     "where": where,
 }
 # A table has all rows of the experiment of its name, but for these two, which share the units of

@@ -335,7 +335,9 @@ LINE = ["schedule", "technique", "setting", "optimizer"]  # of candidates, of wh
 
 
 def doses(tuning: pd.DataFrame) -> pd.DataFrame:
-    """``outcomes.candidates`` for images, and whether each is chosen (none is, where it is off)."""
+    """``outcomes.candidates`` for images at the usual learning rates, and whether each is chosen
+    (none is, where it is off)."""
+    tuning = tuning[tuning.optimizer.isin(LEARNING_RATES)]
     best = outcomes.best_candidates(tuning)[[*LINE, "coefficient"]].assign(chosen=True)
     found = outcomes.candidates(tuning).merge(best, how="left")
     return found.assign(chosen=found.chosen.notna())[found.setting.isin(design.SETTINGS)]

@@ -37,7 +37,15 @@ STARTS = {
     "anyinit": "AnyInit",
     "anyinit_decorrelated": "AnyInit, decorrelated",
 }
-TECHNIQUES = {"activation_decorrelation": "DeCov (activations)", "log_volume": "log-volume"}
+TECHNIQUES = {
+    "activation_decorrelation": "DeCov (activations)",
+    "log_volume": "log-volume",
+    "orthoreg": "OrthoReg",
+    "srip": "SRIP",
+    "mma": "MMA",
+    "redo": "ReDo",
+    "muon": "Muon",
+}
 MEASURES = {  # of diversity, signed so that larger is more diverse
     "effective_rank": "effective rank / width",
     "correlation": "−|correlation| of activations",

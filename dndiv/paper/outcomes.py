@@ -12,7 +12,7 @@ import pandas as pd
 
 from dndiv.checks import choose
 from dndiv.paper.arms import Arm
-from dndiv.paper.design import ESCAPED, ESCAPED_IMAGES, activation, hidden_layers
+from dndiv.paper.design import ESCAPED, ESCAPED_IMAGES, MUON, activation, hidden_layers
 from dndiv.paper.effects import (
     Effect,
     between,
@@ -386,6 +386,15 @@ def choose_rates(table: pd.DataFrame) -> dict[str, dict[str, float]]:
         cell = " ".join(getattr(row, name) for name in CELL)
         chosen.setdefault(cell, {})[row.arm] = float(row.rate)
     return chosen
+
+
+def with_muon(table: pd.DataFrame) -> pd.DataFrame:
+    """The table "rivals" without learning rates, PyTorch's default with Muon as an arm beside those
+    with Adam."""
+    rows = rated(table)
+    muon = rows.optimizer == MUON
+    arm = str(Arm("default", MUON, "constant"))
+    return rows.assign(arm=rows.arm.mask(muon, arm), optimizer=rows.optimizer.mask(muon, "adam"))
 
 
 GOOD = 0.95  # a rate is good where a network has this share of the best start's accuracy

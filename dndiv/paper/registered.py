@@ -8,7 +8,8 @@ from dndiv.paper import files
 
 
 @cache
-def _read(file: Path) -> dict:
+def read(file: Path) -> dict:
+    """What coefficients.yml or rates.yml says, by the file's path."""
     from dndiv.paper import schema  # it asks design, which asks here
 
     return {files.COEFFICIENTS: schema.coefficients, files.RATES: schema.rates}[file](file)
@@ -18,7 +19,7 @@ def coefficient(technique: str, schedule: str, setting: str, optimizer: str) -> 
     """The coefficient of a technique; 0 where it is off. ValueError where none is registered."""
     place = f"{setting} {optimizer}"
     try:
-        return _read(files.COEFFICIENTS)[technique][schedule][place]
+        return read(files.COEFFICIENTS)[technique][schedule][place]
     except KeyError:
         raise ValueError(
             f"{files.COEFFICIENTS.name} has no {schedule} coefficient for {place} of {technique}; "
@@ -30,7 +31,7 @@ def rates(name: str, setting: str, optimizer: str, start: str) -> float:
     """The best learning rate of a start in a cell. ValueError where none is registered."""
     cell = f"{name} {setting} {optimizer}"
     try:
-        return _read(files.RATES)[cell][start]
+        return read(files.RATES)[cell][start]
     except KeyError:
         raise ValueError(
             f"{files.RATES.name} has no learning rate for {start} on {cell}; find it with "

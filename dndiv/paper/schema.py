@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from dndiv.paper.design import GRID, LEARNING_RATES, SETTINGS, table_names
+from dndiv.paper.design import GRID, LEARNING_RATES, MUON, RIVALS, SETTINGS, table_names
 from dndiv.paper.names import DATA, DATA_SETS, OPTIMIZERS, title
 
 SCHEDULES = ("constant", "annealed", "dynamic")
@@ -139,7 +139,7 @@ NEEDS = {
     "directions": ("treated", "baseline", "margin"),
     "intervention": ("treated", "baseline", "margin"),
     "prediction": ("margin",),
-    "techniques": ("baseline", "schedule", "margin"),
+    **dict.fromkeys(("techniques", "rivals"), ("baseline", "schedule", "margin")),
     "escape": ("margin",),
     **dict.fromkeys(("ratio", "best", "good_rates", "thumb"), ("treated", "baseline", "margin")),
     "sufficient": ("treated", "baseline", "sizes", "margin"),
@@ -152,6 +152,7 @@ def places(rule: str) -> list[str] | None:
     """What verdicts are registered under by a rule; None where this is not known beforehand."""
     groups = {"intervention": OUTCOMES, "prediction": PREDICTIONS}
     groups |= {"techniques": tuple(GRID), "escape": tuple(GRID)}
+    groups["rivals"] = (*GRID, *RIVALS, MUON)
     if rule in groups:
         return [name for g in groups[rule] for name in (g, f"{g}, {TOGETHER}")]
     if rule == "directions":
@@ -204,7 +205,9 @@ def claims(file: Path, rules: Collection[str], verdicts: Iterable[str]) -> dict[
 def coefficients(file: Path) -> dict:
     """Technique → schedule → "setting optimizer" → coefficient; 0 is off."""
     cells = keyed(_cell(""), lambda _: Number(0))
-    return load(file, keyed(one_of(GRID), lambda _: keyed(one_of(SCHEDULES), lambda _: cells)))
+    return load(
+        file, keyed(one_of(GRID | RIVALS), lambda _: keyed(one_of(SCHEDULES), lambda _: cells))
+    )
 
 
 def rates(file: Path) -> dict:
@@ -216,8 +219,10 @@ def _cell(before: str) -> Check:
     """The words of a cell: a data set, where one is asked for, a setting and an optimizer."""
     names = [f"({'|'.join(DATA_SETS)})"] if before else []
     names += [f"({'|'.join(SETTINGS)}|[1-9][0-9]{{0,2}}×[1-9][0-9]{{0,3}})"]
-    cell = re.compile(" ".join([*names, f"({'|'.join(LEARNING_RATES)})"]))
-    known = f"({', '.join(SETTINGS)} or depth×width; {', '.join(LEARNING_RATES)})"
+    optimizers = (*LEARNING_RATES, MUON) if before else LEARNING_RATES
+    rate = "" if before else r"(@[0-9.e-]+)?"
+    cell = re.compile(" ".join([*names, f"({'|'.join(optimizers)}){rate}"]))
+    known = f"({', '.join(SETTINGS)} or depth×width; {', '.join(optimizers)})"
 
     def check(node, key):
         if not cell.fullmatch(text(node, key)):
