@@ -40,7 +40,8 @@ test: setup
 	$(PY) -m pytest tests --ignore tests/browser
 	$(PY) -m pytest --nbval-lax --nbval-current-env notebooks
 
-# the report in Chromium (apt-get install chromium, or DNDIV_CHROMIUM=its path); without one this fails
+# the report, and explore.ipynb in JupyterLab, in Chromium (apt-get install chromium, or
+# DNDIV_CHROMIUM=its path); without one this fails
 test-browser: setup
 	$(PY) -m pytest tests/browser
 

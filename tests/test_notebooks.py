@@ -15,7 +15,7 @@ import pytest
 from dndiv.paper import files, notebooks, pictures, report, tables
 from dndiv.paper.files import ROOT
 
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = notebooks.sources()
 BOOKS = {path.stem: json.loads(path.read_text("utf8")) for path in NOTEBOOKS}
 
 

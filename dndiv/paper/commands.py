@@ -64,7 +64,7 @@ def refresh(args) -> int:
     """Execute notebook sources and store the outputs of their compared cells."""
     from dndiv.paper import notebooks
 
-    for source in args.sources or notebooks.sources():
+    for source in args.sources or sorted(notebooks.FOLDER.glob("*.ipynb")):
         notebooks.refresh(source)
     return 0
 

@@ -17,11 +17,13 @@ KERNEL_ARGUMENTS = [
     # in a notebook, exit() would do nothing: here it ends the run, as it says
     "--IPKernelApp.exec_lines=import sys; exit = quit = sys.exit",
 ]
+LIVE = "explore.ipynb"  # of widgets, for JupyterLab: an executed copy would show nothing
 COMPARED = "NBVAL_CHECK_OUTPUT"  # marks cells whose outputs are stored in the source
 
 
 def sources() -> list[Path]:
-    return sorted(FOLDER.glob("*.ipynb"))
+    """The notebooks that are executed into results."""
+    return sorted(path for path in FOLDER.glob("*.ipynb") if path.name != LIVE)
 
 
 def executed(source: Path, preset: str) -> Path:

@@ -1,0 +1,121 @@
+"""explore.ipynb in JupyterLab, as a reader has it: opened, run, pressed, and read."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from playwright.sync_api import expect
+
+from dndiv.paper import explore
+from dndiv.paper.files import ROOT
+
+TOKEN = "of-this-test"
+PATIENCE = 90  # seconds that a busy machine may take for a step
+WIDTHS = {"desk": (1280, 800), "phone": (390, 844)}
+
+PIXELS = """all => all.map(image => {
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
+    canvas.getContext("2d").drawImage(image, 0, 0);
+    return canvas.toDataURL();
+})"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """The address of a JupyterLab on a copy of the notebooks, which writes nowhere else."""
+    home = tmp_path_factory.mktemp("lab")
+    shutil.copytree(ROOT / "notebooks", home / "notebooks")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    kinds = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
+    places = {f"JUPYTER_{kind}": str(home / kind) for kind in kinds}
+    places |= {
+        f"JUPYTERLAB_{kind}": str(home / kind) for kind in ("SETTINGS_DIR", "WORKSPACES_DIR")
+    }
+    places |= {"IPYTHONDIR": str(home / "ipython"), "JUPYTER_PREFER_ENV_PATH": "1"}
+    options = (f"--ServerApp.port={port}", "--ServerApp.port_retries=0", "--ServerApp.ip=127.0.0.1")
+    command = (sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *options)
+    log, address = home / "log", f"http://127.0.0.1:{port}"
+    with log.open("wb") as written:
+        server = subprocess.Popen(
+            [*command, f"--IdentityProvider.token={TOKEN}"],
+            cwd=home / "notebooks",
+            env=os.environ | places | {"PYTHONPATH": str(ROOT)},
+            stdout=written,
+            stderr=written,
+        )
+    try:
+        for _ in range(2 * PATIENCE):
+            try:
+                urllib.request.urlopen(f"{address}/api", timeout=5).close()
+                break
+            except OSError:
+                assert server.poll() is None, log.read_text("utf8")[-2000:]
+                time.sleep(0.5)
+        yield address
+    finally:
+        server.terminate()  # and its kernels
+        server.wait(PATIENCE)
+
+
+@pytest.fixture(params=WIDTHS)
+def opened(lab, browser, request):
+    """The notebook, all its cells run; errors of the page fail the test."""
+    width, height = WIDTHS[request.param]
+    page, wrong = browser.new_page(viewport={"width": width, "height": height}), []
+    page.set_default_timeout(1000 * PATIENCE)
+    page.on("pageerror", lambda error: wrong.append(str(error)))
+    page.goto(f"{lab}/lab/tree/explore.ipynb?token={TOKEN}&reset")
+    page.locator(".jp-Notebook h1").wait_for(state="attached")
+    if width < 1000:
+        page.keyboard.press("Control+b")  # the list of files would leave nothing of a phone
+    page.locator('.lm-MenuBar-itemLabel:text-is("Run")').click()
+    page.locator('.lm-Menu-itemLabel:text-is("Run All Cells")').click()
+    page.get_by_role("button", name="Train").wait_for()
+    yield page
+    page.close()
+    assert not wrong
+
+
+def test_networks_are_trained_and_told_about(opened):
+    status, images = opened.get_by_role("status").first, opened.locator(".widget-image")
+    train, within = opened.get_by_role("button", name="Train"), {"timeout": 1000 * PATIENCE}
+
+    def pictures():
+        expect(images.first).to_have_js_property("complete", True)
+        return images.evaluate_all(PIXELS)
+
+    expect(status).to_contain_text("after 5 of 5 epochs", **within)
+    width = opened.viewport_size["width"]
+    for image in images.all():
+        box = image.bounding_box()
+        assert box["width"] >= 200 and box["x"] + box["width"] <= width
+    if width > 1000:  # controls and the first result are on the first screen
+        opened.locator(".jp-Notebook h1").scroll_into_view_if_needed()
+        assert train.bounding_box()["y"] > 0 and box["y"] + box["height"] <= 800
+    first = pictures()
+    train.click()
+    expect(status).to_contain_text("Training, epoch 0.", **within)
+    assert all(now != before for now, before in zip(pictures(), first, strict=True))
+    expect(status).to_contain_text("after 5 of 5 epochs", **within)
+    assert len(first) == 3 and pictures() == first  # the same seeds, the same networks
+
+    opened.get_by_role("button", name="Show the code").click()
+    lines = opened.locator(".widget-html pre")
+    lines.wait_for()
+    assert lines.inner_text().strip() == explore.code(explore.Panel().trained).strip()
+    opened.get_by_label("units in each").fill("7")
+    opened.get_by_label("start of A").select_option("looks-linear")
+    expect(lines).to_contain_text('("looks_linear", "decorrelated")', **within)
+    train.click()
+    expect(status).to_contain_text("make the width even", **within)
+    for kind in ("stderr", "error"):
+        assert opened.locator(f'[data-mime-type="application/vnd.jupyter.{kind}"]').count() == 0
+    opened.get_by_text("the same numbers: True").wait_for()
