@@ -120,7 +120,7 @@ def srip(weights: Tensor) -> Tensor:
 
     weights: [..., units, fan-in]. Returns [...].
     """
-    return torch.linalg.eigvalsh(_deviation(weights)).abs().amax(-1)
+    return torch.linalg.eigvalsh(_or_nothing(_deviation(weights))).abs().amax(-1)
 
 
 def mma(weights: Tensor) -> Tensor:
@@ -134,6 +134,12 @@ def mma(weights: Tensor) -> Tensor:
     eye = torch.eye(weights.shape[-2], dtype=torch.bool, device=weights.device)
     nearest = _cosines(weights).masked_fill(eye, -2).amax(-1)
     return -nearest.clamp(-CLOSEST, CLOSEST).acos().mean(-1)
+
+
+def _or_nothing(symmetric: Tensor) -> Tensor:
+    """Zeros in place of what is not finite, which a decomposition would refuse for all networks:
+    one that has diverged is lost, and disturbs no other."""
+    return symmetric.where(symmetric.isfinite().all(-1, keepdim=True).all(-2, keepdim=True), 0)
 
 
 def _deviation(weights: Tensor) -> Tensor:
@@ -260,7 +266,7 @@ def orthogonality_gradient(weights: Tensor, strength: Strength) -> Tensor:
 
 def srip_gradient(weights: Tensor, strength: Strength) -> Tensor:
     def slope(deviation):
-        values, vectors = torch.linalg.eigh(deviation)
+        values, vectors = torch.linalg.eigh(_or_nothing(deviation))
         most = values.abs().argmax(-1, keepdim=True)
         v = vectors.gather(-1, most.unsqueeze(-2).expand_as(vectors[..., :1]))
         return values.gather(-1, most).sign().unsqueeze(-1) * (v @ v.mT)

@@ -101,7 +101,7 @@ def test_presets_cover_every_setting_with_their_seeds_and_no_data_sets_share_one
         seeds.setdefault(unit.data, set()).update(unit.seeds)
     assert len(cells) == len(chosen.data) * len(design.SETTINGS) * len(OPTIMIZERS)
     for (name, setting, _), found in cells.items():
-        first = design.FIRST_SEED[name] + design.FRESH
+        first = design.FIRST_SEED[name] + design.AGAIN
         assert found == list(range(first, first + chosen.default_seeds[setting]))
     assert sum(map(len, seeds.values())) == len(set.union(*seeds.values()))
 

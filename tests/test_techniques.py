@@ -239,6 +239,21 @@ def test_values_and_gradients_are_finite_for_degenerate_layers(name, dtype):
         assert found.isfinite() and values.grad.isfinite().all()
 
 
+@pytest.mark.parametrize("name", WITHOUT_OUTPUTS)
+def test_a_layer_that_has_diverged_disturbs_no_other(name):
+    values = draw(2, 3, 4, 6)
+    values[0, 1, 2, 3], values[1, 0] = torch.inf, torch.nan
+    layers = [values, draw(2, 3, 5, 4)], [draw(2, 3, 4, 6)]
+    if TECHNIQUES[name].looks_at == "activations":
+        layers = [draw(2, 3, 4, 6), draw(2, 3, 5, 4)], [values]
+    found = gradients(TECHNIQUES[name], *layers, draw(2, 3, 5), lambda measured: torch.ones(1))
+    (g,) = [g for part in found for g in part if g is not None]
+    healthy = values.isfinite().all((-2, -1))
+    arguments = values[healthy].clone().requires_grad_()
+    TECHNIQUES[name].penalty(arguments).sum().backward()
+    torch.testing.assert_close(g[healthy], arguments.grad)
+
+
 def test_orthogonal_rows_and_tight_frames_cost_nothing():
     orthonormal = torch.linalg.qr(draw(6, 6)).Q[:4] * 3
     frame = dndiv.decorrelated_(draw(9, 5))
