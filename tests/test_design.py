@@ -115,6 +115,7 @@ def test_what_is_tuned_has_seeds_of_its_own_and_every_technique_its_candidates()
     assert min(sum(len(u.seeds) for u in tuned if (u.setting, u.optimizer) == cell)
                for cell in {(u.setting, u.optimizer) for u in tuned}) >= 5  # fmt: skip
     arms = {(a.technique, a.coefficient) for u in tuned for a in u.arms if a.technique}
-    assert arms == {(t, float(c)) for t, grid in design.GRID.items() for c in grid}
+    grids = design.GRID | design.RIVALS
+    assert arms == {(t, float(c)) for t, grid in grids.items() for c in grid}
     images = [u for u in tuned if isinstance(u, Training)]
     assert all(u.tuned and u.epochs == design.EPOCHS for u in images)

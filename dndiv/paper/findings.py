@@ -596,6 +596,20 @@ def by_optimizer(values: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.D
     )
 
 
+def rival_effects(rivals: pd.DataFrame) -> pd.DataFrame:
+    """The effects on early accuracy of techniques, their rivals and Muon at the best learning rate.
+
+    Columns: those of ``outcomes.effects``; technique; theirs, whether it is of the literature.
+    """
+    values = outcomes.early_accuracy(outcomes.with_muon(rivals))
+    arms = {arm: Arm.parse(arm).technique for arm in values if arm != "default"}
+    ranks = [*GRID, *design.RIVALS, design.MUON]
+    order = sorted(arms, key=lambda arm: ranks.index(arms[arm]))
+    found = outcomes.effects(values, [(arm, "default") for arm in order])
+    technique = found.treated.map(arms)
+    return found.assign(technique=technique, theirs=~technique.isin(GRID))
+
+
 def tuned(early: pd.DataFrame, peers: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The effect of the method at the usual learning rates, and with both sides at their own best;
     and that of the relayed start: rows of ``outcomes.effects`` by what is compared."""
