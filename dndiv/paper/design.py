@@ -326,6 +326,7 @@ class Preset:
     # on images, and on series, which are cheap:
     rate_seeds: tuple[int, int]  # of learning rates, on held-out inputs
     peer_seeds: tuple[int, int]  # of starts at their best rates
+    dose_seeds: tuple[int, int]  # of coefficients of techniques and their rivals, likewise
     rival_seeds: tuple[int, int]  # of techniques and their rivals
     map_seeds: int
     widths: tuple[int, ...] = WIDTHS
@@ -347,24 +348,24 @@ PRESETS = {
         baseline_seeds=2, width_seeds=2, direction_seeds=20, tuning_seeds=1,
         technique_seeds=by_setting(3, 4), held_seeds=by_setting(2, 2), variant_seeds=1,
         intervention_seeds=by_setting(2, 3), escape_seeds=10, rate_seeds=(1, 1), peer_seeds=(2, 2),
-        rival_seeds=(2, 2), map_seeds=2, widths=(2, 8, 32), technique_settings=("tiny",),
-        parities=PARITIES[:1],
-        peer_settings=("tiny",), map_depths=(1, 3), map_widths=(4, 8),
+        dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2, widths=(2, 8, 32),
+        technique_settings=("tiny",), parities=PARITIES[:1], peer_settings=("tiny",),
+        map_depths=(1, 3), map_widths=(4, 8),
     ),
     "quick": Preset(
         ARCHIVED, seeds=by_setting(2, 4), default_seeds=by_setting(2, 4), extension_seeds=1,
         baseline_seeds=1, width_seeds=1, direction_seeds=50, tuning_seeds=1,
         technique_seeds=by_setting(2, 3), held_seeds=by_setting(2, 2), variant_seeds=1,
         intervention_seeds=by_setting(1, 2), escape_seeds=10, rate_seeds=(1, 1), peer_seeds=(2, 2),
-        rival_seeds=(2, 2), map_seeds=2, widths=(2, 8, 32), technique_settings=("tiny",),
-        peer_settings=("tiny",), map_depths=(1, 3), map_widths=(4, 8),
+        dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2, widths=(2, 8, 32),
+        technique_settings=("tiny",), peer_settings=("tiny",), map_depths=(1, 3), map_widths=(4, 8),
     ),
     "paper": Preset(
         ARCHIVED, seeds=by_setting(12, 70), default_seeds=by_setting(200, 300), extension_seeds=12,
         baseline_seeds=3, width_seeds=8, direction_seeds=200, tuning_seeds=3,
         technique_seeds=by_setting(8, 60), held_seeds=by_setting(5, 24), variant_seeds=3,
         intervention_seeds=by_setting(40, 300), escape_seeds=50, rate_seeds=(2, 10),
-        peer_seeds=(10, 40), rival_seeds=(10, 100), map_seeds=8,
+        peer_seeds=(10, 40), dose_seeds=(5, 10), rival_seeds=(10, 100), map_seeds=8,
     ),
 }  # fmt: skip
 
@@ -489,7 +490,7 @@ def tuning(preset: Preset, names: Sequence[str]) -> list[Unit]:
             found.append(Parity(name, setting, ("default", *candidates("dynamic")), block))
     arms = ("default", *candidates("constant", GRID | RIVALS))
     for name, setting in rival_places(preset, names):
-        seeds = blocks(name, preset.rate_seeds[name == SERIES], first=TUNING_SEED)
+        seeds = blocks(name, preset.dose_seeds[name == SERIES], first=TUNING_SEED)
         for optimizer in LEARNING_RATES:
             at = f"{optimizer}@{registered_rates(name, setting, optimizer, 'default'):g}"
             found += [Training(name, setting, at, arms, block, **options) for block in seeds]
