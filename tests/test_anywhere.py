@@ -168,13 +168,10 @@ def test_the_pass_leaves_statistics_modes_and_random_streams_alone():
 
 # ------------------------------------------------------------------------- never worse at the start
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("name", [n for n in NETWORKS if n != "ResNet-18"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_first_ten_steps_are_no_worse_than_the_defaults(name, optimizer):
-    assert np.mean([first_steps(name, optimizer, seed) for seed in range(6)]) <= 0
-
-
-def test_nor_are_they_of_a_residual_network():
-    assert first_steps("ResNet-18", "sgd", 0) <= 0
+    seeds = 1 if name == "ResNet-18" else 6  # it gains more, and takes longer
+    assert np.mean([first_steps(name, optimizer, seed) for seed in range(seeds)]) <= 0
 
 
 def first_steps(name, optimizer, seed):
@@ -182,6 +179,42 @@ def first_steps(name, optimizer, seed):
     return anywhere.losses(name, "balanced", seed, optimizer, 10) - anywhere.losses(
         name, "as it is", seed, optimizer, 10
     )
+
+
+class Branched(nn.Module):
+    """A residual branch that is scaled, another, two side by side, and a sum that is none."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.one = normed(3, 4), nn.Sequential(normed(4, 4), nn.ReLU(), normed(4, 4))
+        self.two, self.short = nn.Sequential(normed(4, 4), normed(4, 6)), normed(4, 6)
+        self.left, self.right = normed(6, 6), normed(6, 6)
+        self.shift, self.head = nn.Parameter(torch.ones(6)), nn.Linear(6, 2)
+
+    def forward(self, x):
+        h = self.stem(x)
+        h = torch.relu_((torch.full((len(h), 1), 2.0) * self.one(h)).add_(h))
+        out = self.two(h)
+        out += self.short(h)
+        return self.head(self.left(torch.relu(out)) + self.right(out) + self.shift)
+
+
+def normed(fan_in, units):
+    return nn.Sequential(nn.Linear(fan_in, units), nn.BatchNorm1d(units))
+
+
+def test_residual_branches_together_add_what_one_did():
+    torch.manual_seed(0)
+    net, x = Branched(), batch(40, 3)
+    logits = dndiv.decorrelate_(copy.deepcopy(net))(x)
+    goal = min(logits.square().mean().sqrt(), 1.25 * logits.var(0, correction=0).mean().sqrt())
+    dndiv.decorrelate_(net, x)
+    gains = {name: m.weight for name, m in net.named_modules() if isinstance(m, nn.BatchNorm1d)}
+    assert len(gains) == 8
+    for name, gain in gains.items():
+        damped = 2**-0.5 if name in ("one.2.1", "two.1.1") else 1.0
+        assert gain.tolist() == pytest.approx([damped] * len(gain)), name
+    torch.testing.assert_close(net(x).std(0, correction=0), goal.expand(2))
 
 
 # -------------------------------------------------------------------------------------- any module
