@@ -271,6 +271,10 @@ def _gradients(result, weights, loss) -> list[float]:
     wanted = [w for w in weights if w.requires_grad]
     if not wanted or not isinstance(value, Tensor) or not value.requires_grad:
         return [math.nan] * len(weights)
-    found = dict(zip(map(id, wanted), torch.autograd.grad(value, wanted, allow_unused=True)))
-    grads = [found.get(id(w)) for w in weights]
-    return [math.nan if g is None else g.double().square().mean().sqrt().item() for g in grads]
+    try:
+        grads = torch.autograd.grad(value, wanted, allow_unused=True)
+    except RuntimeError as error:
+        raise ValueError(f"the model cannot be trained: {error}") from error
+    found = dict(zip(map(id, wanted), grads))
+    each = [found.get(id(w)) for w in weights]
+    return [math.nan if g is None else g.double().square().mean().sqrt().item() for g in each]

@@ -217,6 +217,15 @@ def test_residual_branches_together_add_what_one_did():
     torch.testing.assert_close(net(x).std(0, correction=0), goal.expand(2))
 
 
+def test_a_layer_that_was_silent_keeps_its_weights():
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
+    nn.init.constant_(net[0].bias, -100.0)  # dead, and so nothing behind it varies
+    before = state(net)
+    init.balanced_(net, batch(20, 3))
+    assert same({k: before[k] for k in ("2.weight", "2.bias", "4.weight")}, net.state_dict())
+    assert torch.relu(net[0](batch(20, 3))).any(0).all()
+
+
 # -------------------------------------------------------------------------------------- any module
 KINDS = {
     "linear": lambda n, d: nn.Linear(d, n),
@@ -281,3 +290,89 @@ def readable(module):
     for k, p in module.named_parameters():
         if not isinstance(p, lazy) and not p.is_meta:
             yield k, p
+
+
+class Residual(nn.Sequential):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+class Tokens(nn.Sequential):
+    """A layer of sequences on three copies of its input."""
+
+    def forward(self, x):
+        h = x.unsqueeze(1).expand(-1, 3, -1)
+        attention = isinstance(self[0], nn.MultiheadAttention)
+        return self[0](*[h] * 3 if attention else [h])[0].mean(1)
+
+
+def tied(d):
+    one, two = nn.Linear(d, d), nn.Linear(d, d)
+    two.weight = one.weight
+    return nn.Sequential(one, nn.Tanh(), two)
+
+
+CHAINED = {  # of d values to as many
+    "linear": lambda d: nn.Sequential(nn.Linear(d, 5), nn.ReLU(), nn.Linear(5, d, bias=False)),
+    "convolution": lambda d: nn.Sequential(
+        nn.Unflatten(1, (1, d)), nn.Conv1d(1, 2, 3, padding=1), nn.ReLU(), nn.Conv1d(2, 1, 1),
+        nn.Flatten(),
+    ),
+    "grouped": lambda d: nn.Sequential(
+        nn.Unflatten(1, (2, d // 2)), nn.Conv1d(2, 2, 1, groups=2), nn.BatchNorm1d(2), nn.GELU(),
+        nn.Flatten(),
+    ),
+    "transposed": lambda d: nn.Sequential(
+        nn.Unflatten(1, (2, d // 2)), nn.ConvTranspose1d(2, 2, 3, padding=1), nn.Flatten()
+    ),
+    "norms": lambda d: nn.Sequential(nn.BatchNorm1d(d), nn.LayerNorm(d), nn.Dropout()),
+    "residual": lambda d: Residual(nn.Linear(d, 3), nn.ReLU(), nn.Linear(3, d), nn.BatchNorm1d(d)),
+    "attention": lambda d: Tokens(nn.MultiheadAttention(d, 2, batch_first=True)),
+    "lstm": lambda d: Tokens(nn.LSTM(d, d, batch_first=True)),
+    "gru": lambda d: Tokens(nn.GRU(d, d, batch_first=True)),
+    "tied": tied,
+    "frozen": lambda d: nn.Linear(d, d).requires_grad_(False),
+    "lazy": lambda d: nn.LazyLinear(d),
+    "parametrized": lambda d: nn.utils.parametrizations.weight_norm(nn.Linear(d, d)),
+}  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(st.sampled_from([*CHAINED, *list(CHAINED)[:-2]]), min_size=1, max_size=4),
+    st.sampled_from([2, 4, 6]),
+    st.sampled_from(list(dndiv.techniques.TECHNIQUES)),
+    st.integers(0, 99),
+)
+@pytest.mark.filterwarnings("ignore:.* leaves the packed weights")
+def test_any_network_is_treated_diagnosed_and_reinforced_or_refused(kinds, d, technique, seed):
+    torch.manual_seed(seed)
+    net, x = nn.Sequential(*[CHAINED[kind](d) for kind in kinds], nn.Linear(d, 3)), batch(30, d)
+    refused = {"lazy", "parametrized"} & set(kinds)
+    for inputs in (None, x):
+        treated = copy.deepcopy(net)
+        frozen = [p.clone() for _, p in readable(treated) if not p.requires_grad]
+        if refused:
+            before = {k: p.clone() for k, p in readable(treated)}
+            with pytest.raises(ValueError, match="layer '.*' is lazy|layer '.*': .* parametriz"):
+                dndiv.decorrelate_(treated, inputs)
+            assert same(before, dict(readable(treated)))
+            continue
+        dndiv.decorrelate_(treated, inputs)
+        assert treated(x).shape == (30, 3) and treated(x).isfinite().all()
+        assert all(overlap(block) < 1e-4 for _, parts in init._draws(treated) for block in parts)
+        kept = [p for p in treated.parameters() if not p.requires_grad]
+        assert all(map(torch.equal, frozen, kept))
+    if "lazy" not in kinds:
+        before = state(net)
+        report = dndiv.diagnose(net, x)
+        assert same(before, net.state_dict()) and report.layers[-1].units == 3
+        assert ("does not treat" in report.note) == bool(refused)
+    optimizer = torch.optim.SGD([p for _, p in readable(net)], 0.01)
+    try:
+        with dndiv.Reinforcement(net, optimizer, technique, 0.1, every=1) as diverse:
+            (net(x).square().mean() + diverse.penalty()).backward()
+            optimizer.step()
+    except ValueError as error:
+        assert "layer" in str(error)
+    assert all(p.isfinite().all() for _, p in readable(net))
