@@ -175,6 +175,7 @@ class Branches(TorchFunctionMode):
         self.ends: list[nn.modules.batchnorm._BatchNorm] = []
 
     def passed(self, layer: nn.Module, args, kwargs, out: Any) -> None:
+        """Note that a tensor is the output of a layer or a batch norm."""
         if isinstance(out, Tensor):
             self._mark(out, getattr(out, "_passed", (0,))[0] + 1, layer)
 
