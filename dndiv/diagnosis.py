@@ -3,6 +3,7 @@
     report = dndiv.diagnose(model, batch)
     print(report)               # a table; HTML in a notebook
     report.assert_healthy()     # in a test
+    dndiv.diagnose(model, batch, change="weight_cosine")    # and what a technique would change
 
 Nothing of the model is changed.
 """
@@ -18,16 +19,20 @@ import torch
 from torch import Tensor, nn
 
 from dndiv import diversity, init, probe
+from dndiv.checks import choose
+from dndiv.reinforcement import Reinforcement
+from dndiv.techniques import TECHNIQUES
 
+STEPS = 10  # of a technique alone, with Adam at its usual rate
 POSITIONS = 4096  # samples × positions of a convolution that are looked at, evenly spread
 TITLES = {
     "name": "layer",
     "units": "units",
     "fan_in": "fan-in",
     "weights": "similarity of weights",
-    "weights_after": "decorrelated",
+    "weights_after": "after",
     "activations": "correlation of activations",
-    "activations_after": "decorrelated on the batch",
+    "activations_after": "after",
     "rank": "effective rank",
     "dead": "dead",
     "duplicates": "duplicates",
@@ -47,9 +52,9 @@ class Layer:
     units: int
     fan_in: int
     weights: float  # mean |cosine| of two units' weights; random ones have √(2/(π fan-in))
-    weights_after: float  # the same after decorrelate_(model)
+    weights_after: float  # the same after the change that was asked for
     activations: float  # mean |correlation| of two units' activations
-    activations_after: float  # the same after decorrelate_(model, inputs)
+    activations_after: float  # the same after that change
     rank: float  # effective rank of the activations, at most the units
     dead: float  # share of units that are zero on all inputs
     duplicates: float  # share of units with a correlation above 0.95 to another
@@ -62,7 +67,7 @@ class Report:
     """What ``diagnose`` found; ``layers`` in the order of the forward pass."""
 
     layers: tuple[Layer, ...]
-    note: str = ""  # why decorrelate_ would refuse the model, if it would
+    note: str = ""  # what "after" is after, or why the model refuses that change
 
     def _cells(self) -> list[list[str]]:
         def shown(key, value):
@@ -140,35 +145,67 @@ class Report:
             raise AssertionError("\n".join(found))
 
 
-def diagnose(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor] | None = None) -> Report:
-    """Redundancy, dead units and scales of each layer on a batch, and what a start would change.
+def diagnose(
+    model: nn.Module,
+    inputs: Any,
+    loss: Callable[[Any], Tensor] | None = None,
+    *,
+    change: str | Callable[[nn.Module], Any] = "decorrelate_",
+) -> Report:
+    """Redundancy, dead units and scales of each layer on a batch, and what a change would do to it.
 
     Args:
         model: any module with linear or convolutional layers that are called in its forward pass.
         inputs: a batch, as ``decorrelate_`` takes it; 100 inputs or more, for correlations.
         loss: of the model's output, for the gradients; by default the sum of its outputs with
             random signs, over the square root of the number of inputs.
+        change: what is tried on a copy of the model: ``"decorrelate_"``, on the batch; the name of
+            a technique, for ten steps of its own; or any function of a model, such as
+            ``lambda m: dndiv.alive_(m, batch)``.
 
     The model is run as it trains, but without dropout. Raises ValueError for inputs that are
-    empty, not finite or do not fit, and where no layer is called.
+    empty, not finite or do not fit, where no layer is called, and for an unknown change.
     """
+    if isinstance(change, str):
+        choose("change", change, ("decorrelate_", *TECHNIQUES))
     layers = _measured(model, inputs, loss)
-    after: dict[str, dict[str, dict[str, float]]] = {}
-    note = ""
-    for key, batch in {"weights": None, "activations": inputs}.items():
-        try:
-            other = init.decorrelate_(copy.deepcopy(model), batch)
-            after[key] = _measured(other, inputs, loss)
-        except (ValueError, RuntimeError) as error:
-            note = f"decorrelate_ does not treat this model: {error}"
+    what = change if isinstance(change, str) else getattr(change, "__name__", "the change")
+    after, note = {}, f"after: {what}"
+    try:
+        other = copy.deepcopy(model)
+        if callable(change):
+            change(other)
+        elif change == "decorrelate_":
+            init.decorrelate_(other, inputs)
+        else:
+            _reinforce(other, inputs, change)
+        after = _measured(other, inputs, loss)
+    except (ValueError, RuntimeError) as error:
+        note = f"{what} does not treat this model: {error}"
     rows = []
     for name, row in layers.items():
         changed = {
-            f"{k}_after": after[k][name][k] if k in after else math.nan
-            for k in ("weights", "activations")
+            f"{k}_after": after[name][k] if after else math.nan for k in ("weights", "activations")
         }
         rows.append(Layer(name, int(row.pop("units")), int(row.pop("fan_in")), **row, **changed))
     return Report(tuple(rows), note)
+
+
+def _reinforce(model, inputs, technique):
+    """Some steps of a technique by itself, at coefficient 1, or for a change of weights 0.1."""
+    coefficient = 0.1 if TECHNIQUES[technique].change else 1.0
+    optimizer = torch.optim.Adam(model.parameters())
+    with (
+        probe.training(model),
+        torch.enable_grad(),
+        Reinforcement(model, optimizer, technique, coefficient, every=1) as diverse,
+    ):
+        for _ in range(STEPS):
+            probe.forward(model, inputs, (), print)
+            optimizer.zero_grad()
+            if (penalty := diverse.penalty()).requires_grad:
+                penalty.backward()
+            optimizer.step()
 
 
 def _measured(model, inputs, loss) -> dict[str, dict[str, float]]:
@@ -234,6 +271,10 @@ def _gradients(result, weights, loss) -> list[float]:
     wanted = [w for w in weights if w.requires_grad]
     if not wanted or not isinstance(value, Tensor) or not value.requires_grad:
         return [math.nan] * len(weights)
-    found = dict(zip(map(id, wanted), torch.autograd.grad(value, wanted, allow_unused=True)))
-    grads = [found.get(id(w)) for w in weights]
-    return [math.nan if g is None else g.double().square().mean().sqrt().item() for g in grads]
+    try:
+        grads = torch.autograd.grad(value, wanted, allow_unused=True)
+    except RuntimeError as error:
+        raise ValueError(f"the model cannot be trained: {error}") from error
+    found = dict(zip(map(id, wanted), grads))
+    each = [found.get(id(w)) for w in weights]
+    return [math.nan if g is None else g.double().square().mean().sqrt().item() for g in each]

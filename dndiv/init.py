@@ -495,15 +495,22 @@ def balanced_(module: nn.Module, inputs: Any) -> nn.Module:
     reads is raised by that standard deviation, as by ``alive_``. The outputs of the last layer are
     centred, so that no class is preferred, and what their offsets had of their root mean square
     goes to what differs between inputs, up to 1.25 times its scale. What batch norm reads is left
-    to it, and units that are constant over the inputs are left alone. Arguments, return value and
-    errors are those of ``standardized_``.
+    to it, and units or layers that are constant over the inputs are left alone. Where residual
+    branches end in batch norm, its gains are divided by the square root of the number of branches,
+    so that together they add what one did (compare Marion et al. 2025, arXiv 2206.06929).
+    Arguments, return value and errors are those of ``standardized_``.
     """
+    branches = _branches(module, inputs)
+    gains = {m.weight for m in branches if m.weight is not None and m.weight.requires_grad}
 
     def adjust(call, out):
+        while gains:  # now that the scales of all layers have been measured
+            gains.pop().div_(math.sqrt(len(branches)))
         std, mean = _statistics(call, out)
         if call.followed_by in probe.NORMALIZATIONS:
             return
-        varies = std > 1e-6 * mean.abs()
+        # a layer that was constant as the module was given has no scale to bring its units to
+        varies = (std > 1e-6 * mean.abs()) & (call.scale > 1e-6 * call.rms)
         goal = min(call.rms, LAST * call.scale) if call.last else call.scale
         factor = torch.where(varies, std / goal, 1.0)
         raised = goal if call.followed_by in probe.RECTIFIERS and not call.last else 0.0
@@ -513,6 +520,16 @@ def balanced_(module: nn.Module, inputs: Any) -> nn.Module:
         )
 
     return _layer_by_layer(module, inputs, adjust)
+
+
+@torch.no_grad()
+def _branches(module, inputs) -> list[nn.modules.batchnorm._BatchNorm]:
+    """The batch norm that each residual branch ends in, where it ends in one."""
+    found, norms = probe.Branches(), nn.modules.batchnorm._BatchNorm
+    watched = [m for m in module.modules() if isinstance(m, (Layer, norms))]
+    with probe.unchanged_on_error(module), probe.training(module), found:
+        probe.forward(module, inputs, watched, found.passed)
+    return found.ends
 
 
 def _statistics(call, out):

@@ -161,3 +161,38 @@ class Following(TorchFunctionMode):
                     self._read.setdefault(id(tensor), (name, out))
                     self.watch(out)
         return out
+
+
+class Branches(TorchFunctionMode):
+    """Which batch norms residual branches end in: ``ends``, one for each addition.
+
+    Of two tensors that are added, the branch is the one that has passed more layers; ``passed`` is
+    to be called, as a forward hook, at each of them, and at each batch norm.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.ends: list[nn.modules.batchnorm._BatchNorm] = []
+
+    def passed(self, layer: nn.Module, args, kwargs, out: Any) -> None:
+        """Note that a tensor is the output of a layer or a batch norm."""
+        if isinstance(out, Tensor):
+            self._mark(out, getattr(out, "_passed", (0,))[0] + 1, layer)
+
+    def _mark(self, tensor, layers: int, last: nn.Module | None) -> None:
+        tensor._passed = layers, last  # on the tensor itself, which nothing else keeps alive
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        tensors = _tensors((args, kwargs or {}))
+        passed = sorted([t._passed for t in tensors if hasattr(t, "_passed")], key=lambda p: p[0])
+        out = func(*args, **(kwargs or {}))
+        name = getattr(func, "__name__", "").strip("_")
+        if name == "add" and len(passed) == 2:
+            (less, _), (more, last) = passed
+            if less < more and isinstance(last, nn.modules.batchnorm._BatchNorm):
+                self.ends.append(last)
+        if passed and isinstance(out, Tensor):
+            # what only scales, as stochastic depth does, is the same branch
+            same = name == "mul" and len(passed) == 1
+            self._mark(out, passed[-1][0], passed[0][1] if same else None)
+        return out

@@ -168,13 +168,10 @@ def test_the_pass_leaves_statistics_modes_and_random_streams_alone():
 
 # ------------------------------------------------------------------------- never worse at the start
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("name", [n for n in NETWORKS if n != "ResNet-18"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_first_ten_steps_are_no_worse_than_the_defaults(name, optimizer):
-    assert np.mean([first_steps(name, optimizer, seed) for seed in range(6)]) <= 0
-
-
-def test_nor_are_they_of_a_residual_network():
-    assert first_steps("ResNet-18", "sgd", 0) <= 0
+    seeds = 1 if name == "ResNet-18" else 6  # it gains more, and takes longer
+    assert np.mean([first_steps(name, optimizer, seed) for seed in range(seeds)]) <= 0
 
 
 def first_steps(name, optimizer, seed):
@@ -182,6 +179,51 @@ def first_steps(name, optimizer, seed):
     return anywhere.losses(name, "balanced", seed, optimizer, 10) - anywhere.losses(
         name, "as it is", seed, optimizer, 10
     )
+
+
+class Branched(nn.Module):
+    """A residual branch that is scaled, another, two side by side, and a sum that is none."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.one = normed(3, 4), nn.Sequential(normed(4, 4), nn.ReLU(), normed(4, 4))
+        self.two, self.short = nn.Sequential(normed(4, 4), normed(4, 6)), normed(4, 6)
+        self.left, self.right = normed(6, 6), normed(6, 6)
+        self.shift, self.head = nn.Parameter(torch.ones(6)), nn.Linear(6, 2)
+
+    def forward(self, x):
+        h = self.stem(x)
+        h = torch.relu_((torch.full((len(h), 1), 2.0) * self.one(h)).add_(h))
+        out = self.two(h)
+        out += self.short(h)
+        return self.head(self.left(torch.relu(out)) + self.right(out) + self.shift)
+
+
+def normed(fan_in, units):
+    return nn.Sequential(nn.Linear(fan_in, units), nn.BatchNorm1d(units))
+
+
+def test_residual_branches_together_add_what_one_did():
+    torch.manual_seed(0)
+    net, x = Branched(), batch(40, 3)
+    logits = dndiv.decorrelate_(copy.deepcopy(net))(x)
+    goal = min(logits.square().mean().sqrt(), 1.25 * logits.var(0, correction=0).mean().sqrt())
+    dndiv.decorrelate_(net, x)
+    gains = {name: m.weight for name, m in net.named_modules() if isinstance(m, nn.BatchNorm1d)}
+    assert len(gains) == 8
+    for name, gain in gains.items():
+        damped = 2**-0.5 if name in ("one.2.1", "two.1.1") else 1.0
+        assert gain.tolist() == pytest.approx([damped] * len(gain)), name
+    torch.testing.assert_close(net(x).std(0, correction=0), goal.expand(2))
+
+
+def test_a_layer_that_was_silent_keeps_its_weights():
+    net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 2))
+    nn.init.constant_(net[0].bias, -100.0)  # dead, and so nothing behind it varies
+    before = state(net)
+    init.balanced_(net, batch(20, 3))
+    assert same({k: before[k] for k in ("2.weight", "2.bias", "4.weight")}, net.state_dict())
+    assert torch.relu(net[0](batch(20, 3))).any(0).all()
 
 
 # -------------------------------------------------------------------------------------- any module
@@ -248,3 +290,89 @@ def readable(module):
     for k, p in module.named_parameters():
         if not isinstance(p, lazy) and not p.is_meta:
             yield k, p
+
+
+class Residual(nn.Sequential):
+    def forward(self, x):
+        return x + super().forward(x)
+
+
+class Tokens(nn.Sequential):
+    """A layer of sequences on three copies of its input."""
+
+    def forward(self, x):
+        h = x.unsqueeze(1).expand(-1, 3, -1)
+        attention = isinstance(self[0], nn.MultiheadAttention)
+        return self[0](*[h] * 3 if attention else [h])[0].mean(1)
+
+
+def tied(d):
+    one, two = nn.Linear(d, d), nn.Linear(d, d)
+    two.weight = one.weight
+    return nn.Sequential(one, nn.Tanh(), two)
+
+
+CHAINED = {  # of d values to as many
+    "linear": lambda d: nn.Sequential(nn.Linear(d, 5), nn.ReLU(), nn.Linear(5, d, bias=False)),
+    "convolution": lambda d: nn.Sequential(
+        nn.Unflatten(1, (1, d)), nn.Conv1d(1, 2, 3, padding=1), nn.ReLU(), nn.Conv1d(2, 1, 1),
+        nn.Flatten(),
+    ),
+    "grouped": lambda d: nn.Sequential(
+        nn.Unflatten(1, (2, d // 2)), nn.Conv1d(2, 2, 1, groups=2), nn.BatchNorm1d(2), nn.GELU(),
+        nn.Flatten(),
+    ),
+    "transposed": lambda d: nn.Sequential(
+        nn.Unflatten(1, (2, d // 2)), nn.ConvTranspose1d(2, 2, 3, padding=1), nn.Flatten()
+    ),
+    "norms": lambda d: nn.Sequential(nn.BatchNorm1d(d), nn.LayerNorm(d), nn.Dropout()),
+    "residual": lambda d: Residual(nn.Linear(d, 3), nn.ReLU(), nn.Linear(3, d), nn.BatchNorm1d(d)),
+    "attention": lambda d: Tokens(nn.MultiheadAttention(d, 2, batch_first=True)),
+    "lstm": lambda d: Tokens(nn.LSTM(d, d, batch_first=True)),
+    "gru": lambda d: Tokens(nn.GRU(d, d, batch_first=True)),
+    "tied": tied,
+    "frozen": lambda d: nn.Linear(d, d).requires_grad_(False),
+    "lazy": lambda d: nn.LazyLinear(d),
+    "parametrized": lambda d: nn.utils.parametrizations.weight_norm(nn.Linear(d, d)),
+}  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(st.sampled_from([*CHAINED, *list(CHAINED)[:-2]]), min_size=1, max_size=4),
+    st.sampled_from([2, 4, 6]),
+    st.sampled_from(list(dndiv.techniques.TECHNIQUES)),
+    st.integers(0, 99),
+)
+@pytest.mark.filterwarnings("ignore:.* leaves the packed weights")
+def test_any_network_is_treated_diagnosed_and_reinforced_or_refused(kinds, d, technique, seed):
+    torch.manual_seed(seed)
+    net, x = nn.Sequential(*[CHAINED[kind](d) for kind in kinds], nn.Linear(d, 3)), batch(30, d)
+    refused = {"lazy", "parametrized"} & set(kinds)
+    for inputs in (None, x):
+        treated = copy.deepcopy(net)
+        frozen = [p.clone() for _, p in readable(treated) if not p.requires_grad]
+        if refused:
+            before = {k: p.clone() for k, p in readable(treated)}
+            with pytest.raises(ValueError, match="layer '.*' is lazy|layer '.*': .* parametriz"):
+                dndiv.decorrelate_(treated, inputs)
+            assert same(before, dict(readable(treated)))
+            continue
+        dndiv.decorrelate_(treated, inputs)
+        assert treated(x).shape == (30, 3) and treated(x).isfinite().all()
+        assert all(overlap(block) < 1e-4 for _, parts in init._draws(treated) for block in parts)
+        kept = [p for p in treated.parameters() if not p.requires_grad]
+        assert all(map(torch.equal, frozen, kept))
+    if "lazy" not in kinds:
+        before = state(net)
+        report = dndiv.diagnose(net, x)
+        assert same(before, net.state_dict()) and report.layers[-1].units == 3
+        assert ("does not treat" in report.note) == bool(refused)
+    optimizer = torch.optim.SGD([p for _, p in readable(net)], 0.01)
+    try:
+        with dndiv.Reinforcement(net, optimizer, technique, 0.1, every=1) as diverse:
+            (net(x).square().mean() + diverse.penalty()).backward()
+            optimizer.step()
+    except ValueError as error:
+        assert "layer" in str(error)
+    assert all(p.isfinite().all() for _, p in readable(net))

@@ -1,5 +1,6 @@
 """The report on a network against its measures written out, and its thresholds."""
 
+import copy
 import math
 import re
 
@@ -71,7 +72,7 @@ def test_every_number_is_what_its_name_says(net, batch):
 
 def test_what_a_start_would_change(net, batch):
     report = dndiv.diagnose(net, batch)
-    assert report.note == ""
+    assert report.note == "after: decorrelate_"
     for row in report.layers:
         assert row.weights > 0.03 and row.weights_after < 1e-6
     treated = dndiv.diagnose(dndiv.decorrelate_(net, batch), batch)
@@ -79,10 +80,30 @@ def test_what_a_start_would_change(net, batch):
         assert row.activations_after == pytest.approx(after.activations, rel=1e-4)
 
 
+def test_what_any_other_change_would_do(net, batch):
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    at_hand = dndiv.diagnose(net, batch, change=lambda m: dndiv.standardized_(m, batch))
+    treated = dndiv.diagnose(dndiv.standardized_(copy.deepcopy(net), batch), batch)
+    for row, after in zip(at_hand.layers, treated.layers):
+        assert row.activations_after == pytest.approx(after.activations, rel=1e-4)
+        assert row.weights_after == pytest.approx(after.weights, rel=1e-4)
+    for change, key in {
+        "weight_cosine": "weights", "orthogonal_step": "weights",
+        "activation_decorrelation": "activations",
+    }.items():  # fmt: skip
+        report = dndiv.diagnose(net, batch, change=change)
+        assert report.note == f"after: {change}"
+        for row in report.layers[:-1]:  # the hidden ones
+            assert getattr(row, f"{key}_after") < 0.99 * getattr(row, key), (change, row)
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    with pytest.raises(ValueError, match="unknown change 'cosine'; choose one of decorrelate_, "):
+        dndiv.diagnose(net, batch, change="cosine")
+
+
 def test_it_prints_as_text_and_as_html(net, batch):
     report = dndiv.diagnose(nn.ModuleDict({"a<b": net})["a<b"], batch)
     lines = str(report).splitlines()
-    assert len({len(line) for line in lines[-3:]}) == 1 and lines[-3].startswith("0 ")
+    assert len({len(line) for line in lines[-4:-1]}) == 1 and lines[-4].startswith("0 ")
     page = report._repr_html_()
     assert page.count("<tr>") == 4 and page.count("<td>") == 3 * (len(TITLES) - 1)
     strange = Report((Layer("<b>", 1, 1, *[math.nan] * 9),), note="a < b")

@@ -26,15 +26,13 @@ class ReinforcementMixin:
 
     def __init__(self, *args, reinforcement: dict, **options):
         self.diverse: Reinforcement | None = None
-        self._reinforcement, self._resumed = reinforcement, None
+        self._reinforcement, self._checkpoint = reinforcement, None
         super().__init__(*args, **options)
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         if training := model.training and torch.is_grad_enabled():
-            self._reinforce(model)
-        loss, outputs = super().compute_loss(
-            model, inputs, return_outputs=True, num_items_in_batch=num_items_in_batch
-        )
+            self._reinforce(model, getattr(self.optimizer, "optimizer", self.optimizer))
+        loss, outputs = super().compute_loss(model, inputs, True, num_items_in_batch)
         if training:
             scaled = getattr(self, "loss_is_scaled_for_ga", None)
             if scaled is None:  # a mean over all accumulated batches already, or over this one
@@ -44,22 +42,19 @@ class ReinforcementMixin:
             loss = loss + self.diverse.penalty() / parts
         return (loss, outputs) if return_outputs else loss
 
-    def _reinforce(self, model):
-        optimizer = getattr(self.optimizer, "optimizer", self.optimizer)  # accelerate wraps it
-        if self.diverse is not None and self.diverse.optimizers == [optimizer]:
-            return
-        if self.diverse is not None:
-            self.diverse.remove()
-        self.diverse = Reinforcement(model, optimizer, **self._reinforcement)
-        if self._resumed is not None:
-            self.diverse.load_state_dict(self._resumed)
-
-    def _save_optimizer_and_scheduler(self, output_dir):
-        super()._save_optimizer_and_scheduler(output_dir)
-        if self.diverse is not None:
-            torch.save(self.diverse.state_dict(), Path(output_dir, FILE))
+    def _reinforce(self, model, optimizer):  # the optimizer, not accelerate's wrapper of it
+        if self.diverse is None or self.diverse.optimizers != [optimizer]:
+            if self.diverse is not None:
+                self.diverse.remove()
+            self.diverse = Reinforcement(model, optimizer, **self._reinforcement)
+            if self._checkpoint and (saved := Path(self._checkpoint, FILE)).exists():
+                self.diverse.load_state_dict(torch.load(saved, weights_only=True))
+            self._checkpoint = None
 
     def _load_optimizer_and_scheduler(self, checkpoint):
         super()._load_optimizer_and_scheduler(checkpoint)
-        found = Path(checkpoint, FILE) if checkpoint else None
-        self._resumed = torch.load(found, weights_only=True) if found and found.exists() else None
+        self._checkpoint = checkpoint
+
+    def _save_optimizer_and_scheduler(self, output_dir):
+        super()._save_optimizer_and_scheduler(output_dir)
+        torch.save(self.diverse.state_dict(), Path(output_dir, FILE))
