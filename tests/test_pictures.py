@@ -2,6 +2,7 @@
 can be told apart."""
 
 import colorsys
+import io
 import itertools
 
 import matplotlib.pyplot as plt
@@ -11,7 +12,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
-from dndiv.paper import design, figures, findings, outcomes
+from dndiv.paper import design, figures, findings, outcomes, pictures
 from dndiv.paper.figures import peers, plateaus, redundancy, reinforcement, sustainability, where
 from dndiv.paper.names import CELL
 
@@ -101,6 +102,17 @@ def test_blue_is_mnist_and_nothing_else():
     others = [color for name, color in figures.DATA_COLORS.items() if name != "MNIST"]
     assert not any(map(blue, [*used, *others]))
     assert blue(figures.DATA_COLORS["MNIST"])
+
+
+def test_a_rare_colour_keeps_its_meaning_where_pictures_are_made_small():
+    """Of a scale of a hundred oranges, a patch of purple is not made one of them."""
+    shown = np.tile(np.repeat(np.linspace(0.5, 1, 100), 2), (200, 1))
+    shown[:4, :4] = 0.05
+    colors = plt.get_cmap(figures.DIVERGING)(shown)
+    buffer = io.BytesIO()
+    plt.imsave(buffer, colors)
+    made = plt.imread(io.BytesIO(pictures.small(buffer.getvalue(), 48)))
+    assert np.abs(made[..., :3] - colors[..., :3]).max() < 0.1
 
 
 # ------------------------------------------------------ 01_redundancy, 03_reinforcement, 04_minima

@@ -18,7 +18,9 @@ def small(png: bytes, colors: int = COLORS) -> bytes:
         flat = Image.new("RGB", picture.size, "white")
         flat.paste(picture, mask=picture.getchannel("A") if picture.mode == "RGBA" else None)
     buffer = io.BytesIO()
-    flat.quantize(colors, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    # by the extent of the colours, not by how many pixels have them: a rare one keeps its meaning
+    look = {"method": Image.Quantize.MAXCOVERAGE, "dither": Image.Dither.NONE}
+    flat.quantize(colors, **look).save(buffer, "PNG", optimize=True)
     return min(buffer.getvalue(), png, key=len)
 
 

@@ -99,7 +99,7 @@ def save(figure: plt.Figure, name: str, table: pd.DataFrame, preset: str) -> Ima
         for kind, write in {
             "png": lambda part: part.write_bytes(shown),
             "narrow.png": lambda part: part.write_bytes(
-                pictures.small(_png(phone, table, dpi=120), 32)
+                pictures.small(_png(phone, table, dpi=120), 48)
             ),
             "pdf": lambda part: figure.savefig(part, format="pdf", **pdf),
             "csv": lambda part: table.to_csv(part, index=False, lineterminator="\n"),
