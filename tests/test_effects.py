@@ -199,8 +199,13 @@ def test_logrank_and_survival_against_their_definitions():
     p = scipy_stats.chi2.sf((observed - expected) ** 2 / variance, 1)
     groups = [part for times in (fast, slow) for part in (np.minimum(times, 5), times < 5)]
     assert effects.logrank(*groups) == pytest.approx(p, rel=1e-6) and p < 0.001
-    x, share = effects.survival(np.minimum(slow, 5), slow < 5)
+    x, share, low, high = effects.survival(np.minimum(slow, 5), slow < 5)
     assert (x[0], share[0]) == (0, 1) and share[x <= 2][-1] == pytest.approx((slow > 2).mean())
+    # Kalbfleisch & Prentice (1980): S to the power of exp(±1.96 σ), σ² by Greenwood
+    gone = np.arange(1, 11)
+    sigma = math.sqrt((1 / (60 - gone + 1) / (60 - gone)).sum()) / -math.log(50 / 60)
+    ends = [(50 / 60) ** math.exp(side * 1.959964 * sigma) for side in (1, -1)]
+    assert (share[10], low[10], high[10]) == pytest.approx((50 / 60, *ends), rel=1e-6)
 
 
 def test_nobody_escapes():

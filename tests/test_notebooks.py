@@ -65,6 +65,24 @@ def test_every_notebook_opens_with_its_question_and_has_text_between(name):
     assert "## In short" in "".join(BOOKS[name]["cells"][3]["source"])
 
 
+@pytest.mark.parametrize("name", BOOKS)
+def test_the_answer_comes_before_the_code(name):
+    """Collapsed is all code but the parameters, what is compared, and what shows the library."""
+    hidden = [c["metadata"].get("jupyter") == {"source_hidden": True} for c in BOOKS[name]["cells"]]
+    for cell, collapsed in zip(BOOKS[name]["cells"], hidden):
+        tags = set(cell["metadata"].get("tags", ()))
+        seen = compared(cell) or tags & {"parameters", "shown"} or cell["cell_type"] == "markdown"
+        assert collapsed == (not seen), "".join(cell["source"])
+        if "shown" in tags:  # the library, and nothing of the paper's
+            assert "figures." not in "".join(cell["source"])
+            assert len(cell["source"]) <= 16
+    assert all(
+        hidden[k]
+        for k, c in enumerate(BOOKS[name]["cells"][:5])
+        if k > 1 and code_cells({"cells": [c]})
+    )
+
+
 def nbval(folder, notebook):
     """nbval on a notebook, with the ``dndiv`` of ``folder``."""
     environment = os.environ | {"PYTHONPATH": str(folder)}

@@ -1,6 +1,8 @@
 """Pictures as they are seen: as wide as a notebook, with letters that can be read, and lines that
 can be told apart."""
 
+import colorsys
+import io
 import itertools
 
 import matplotlib.pyplot as plt
@@ -10,11 +12,11 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
-from dndiv.paper import design, figures, findings, outcomes
-from dndiv.paper.figures import peers, sustainability, where
+from dndiv.paper import design, figures, findings, outcomes, pictures
+from dndiv.paper.figures import peers, plateaus, redundancy, reinforcement, sustainability, where
 from dndiv.paper.names import CELL
 
-PAGE, LETTERS, LINES = 1008, 8, 6  # pixels of a page and of the smallest letters; lines of a panel
+PAGE, PHONE, LETTERS, LINES = 1008, 358, 8, 6  # pixels of pages and letters; lines of a panel
 
 
 @pytest.fixture(autouse=True)
@@ -25,15 +27,24 @@ def looks_as_in_notebooks():
 
 
 def seen(figure) -> list[str]:
-    """A figure as it is shown is drawn, and legible; returns all its texts."""
+    """A figure as it is shown on a page is drawn, and legible, and so it is on a telephone; returns
+    all texts of the page."""
+    legible(figures.narrowed(figure), PHONE)
+    assert figure.alternative.endswith(".")
+    return legible(figure, PAGE)
+
+
+def legible(figure, width) -> list[str]:
     figure.canvas.draw()
     pixels = plt.rcParams["figure.dpi"]
-    assert figure.get_figwidth() * pixels <= PAGE
+    assert round(figure.get_figwidth() * pixels) <= width
     texts = [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
     small = {
         t.get_text(): t.get_fontsize() for t in texts if t.get_fontsize() * pixels / 72 < LETTERS
     }
     assert not small
+    for legend in figure.legends:
+        assert legend.get_window_extent().width <= width
     for ax in figure.axes:
         assert len(set(ax.get_legend_handles_labels()[1])) <= LINES
         for axis in (ax.xaxis, ax.yaxis):
@@ -58,14 +69,136 @@ def deuteranope(color) -> np.ndarray:
     return (np.array(matrix) @ (np.array(to_rgb(color)) ** 2.2)).clip(0) ** (1 / 2.2)
 
 
+def apart(*colors) -> bool:
+    """Whether a deuteranope tells two colours apart."""
+    one, other = map(deuteranope, colors)
+    return np.abs(one - other).max() > 0.1
+
+
 def test_lines_are_told_apart_by_colour_dashes_and_marker():
     found = list(figures.looks(range(LINES)).values())
+    techniques = [figures.arm_look(arm) for arm in design.TECHNIQUE_ARMS]
     for one, other in itertools.combinations(found, 2):
         assert one["marker"] != other["marker"]
-        colors = [deuteranope(look["color"]) for look in (one, other)]
-        assert np.abs(colors[0] - colors[1]).max() > 0.1 or one["ls"] != other["ls"]
+    for one, other in [*itertools.combinations(found, 2), *itertools.combinations(techniques, 2)]:
+        assert one["ls"] != other["ls"]
+    assert all(
+        apart(one["color"], other["color"]) for one, other in itertools.combinations(found[:4], 2)
+    )
+    for one, other in itertools.combinations(figures.DATA_COLORS.values(), 2):
+        assert apart(one, other)
     with pytest.raises(ValueError, match="at most 6 lines, not 7"):
         figures.looks(range(LINES + 1))
+
+
+def test_blue_is_mnist_and_nothing_else():
+    def blue(color):
+        hue, _, saturation = colorsys.rgb_to_hls(*to_rgb(color))
+        return saturation > 0.2 and 0.5 < hue < 0.66
+
+    used = [look["color"] for look in figures.looks(range(LINES)).values()]
+    used += [figures.arm_look(arm)["color"] for arm in design.ESCAPE_ARMS]
+    used += list(plt.get_cmap(figures.DIVERGING)(np.linspace(0, 1, 9)))
+    others = [color for name, color in figures.DATA_COLORS.items() if name != "MNIST"]
+    assert not any(map(blue, [*used, *others]))
+    assert blue(figures.DATA_COLORS["MNIST"])
+
+
+def test_a_rare_colour_keeps_its_meaning_where_pictures_are_made_small():
+    """Of a scale of a hundred oranges, a patch of purple is not made one of them."""
+    shown = np.tile(np.repeat(np.linspace(0.5, 1, 100), 2), (200, 1))
+    shown[:4, :4] = 0.05
+    colors = plt.get_cmap(figures.DIVERGING)(shown)
+    buffer = io.BytesIO()
+    plt.imsave(buffer, colors)
+    made = plt.imread(io.BytesIO(pictures.small(buffer.getvalue(), 48)))
+    assert np.abs(made[..., :3] - colors[..., :3]).max() < 0.1
+
+
+# ------------------------------------------------------ 01_redundancy, 03_reinforcement, 04_minima
+def test_a_measure_by_epoch_shows_none_and_five_techniques_with_intervals():
+    rng, rows = np.random.default_rng(0), []
+    for k, arm in enumerate(design.TECHNIQUE_ARMS):
+        for seed, epoch in itertools.product(range(4), range(6)):
+            row = {"data": "MNIST", "setting": "narrow", "optimizer": "sgd", "arm": arm}
+            row |= {"seed": seed, "epoch": epoch, "value": 0.1 * k * epoch + rng.normal()}
+            rows.append(row)
+    figure = reinforcement.trajectories(pd.DataFrame(rows), "mean |correlation|")
+    seen(figure)
+    [ax] = figure.axes
+    labels = [line.get_label() for line in ax.lines]
+    assert len(labels) == len(ax.collections) == LINES and labels[0] == "no technique"
+    assert figures.arm_title(design.TECHNIQUE_ARMS[-1]) in labels  # it changes most
+    table = pd.DataFrame(rows)
+    first = table[(table.arm == "default") & (table.epoch == 2)].value
+    low, high = np.sort(ax.collections[0].get_paths()[0].vertices[[3, -4], 1])
+    half = 3.182446 * first.std() / 2  # Student's law, 3 degrees of freedom
+    assert (low, high) == pytest.approx((first.mean() - half, first.mean() + half), rel=1e-5)
+
+
+def escapes(seeds=12):
+    """Made-up losses and times: the first third of the networks never escapes."""
+    cells = [("MNIST", "narrow", "sgd"), ("XOR", "1×2", "sgd")]
+    rows, times = [], []
+    for cell, arm, seed in itertools.product(cells, design.ESCAPE_ARMS, range(seeds)):
+        k = design.ESCAPE_ARMS.index(arm)
+        place = dict(zip(CELL, cell)) | {"arm": arm, "seed": seed}
+        times.append(place | {"time": 1 + (seed + k) % 11, "escaped": seed >= seeds // 3})
+        if arm == "default":
+            rows += [place | {"epoch": e, "value": float(seed)} for e in range(4)]
+    times = pd.DataFrame(times).set_index([*CELL, "arm", "seed"])
+    return pd.DataFrame(rows), times
+
+
+def test_losses_are_drawn_by_when_networks_escape():
+    losses, times = escapes()
+    figure = plateaus.plateaus(losses, times.xs("default", level="arm"))
+    assert "8 of 12 escape" in " ".join(seen(figure))
+    image, xor = figure.axes
+    never, *thirds = image.lines
+    assert never.get_ydata() == pytest.approx([np.median(range(4)) / np.log(10)] * 4)
+    assert xor.lines[0].get_ydata() == pytest.approx([np.median(range(4)) / np.log(2)] * 4)
+    # of eight that escape, in the order of their times: 1, 5, 6, and so on
+    found = [line.get_ydata()[0] * np.log(10) for line in thirds]
+    assert found == pytest.approx([np.median(k) for k in ([11, 4], [5, 6, 7], [8, 9, 10])])
+
+
+def test_survival_has_techniques_above_other_starts_and_intervals():
+    _, times = escapes()
+    figure = plateaus.survival(times, list(design.ESCAPE_ARMS))
+    seen(figure)
+    for ax, count in zip(figure.axes, (6, 6, 4, 4)):
+        assert len(ax.lines) == len(ax.collections) == count
+        assert ax.lines[0].get_color() == "black"
+    with_starts = {line.get_label() for line in figure.axes[2].lines}
+    assert with_starts == {"no technique", *(f"start: {s}" for s in design.ESCAPE_ARMS[-3:])}
+
+
+def test_anatomy_draws_no_mean_of_few():
+    rows = [
+        {"data": "MNIST", "setting": "narrow", "arm": "default", "seed": seed, "layer": layer}
+        | {"epoch": epoch, "measure": m, "value": 0.1 * epoch, "escaped": epoch > 1 and seed < few}
+        for layer, few in (("1", 4), ("2", 6))
+        for seed, epoch, m in itertools.product(range(12), range(4), ("dead", "duplicates"))
+    ]
+    figure = plateaus.anatomy(pd.DataFrame(rows))
+    seen(figure)
+    lengths = [[len(line.get_xdata()) for line in ax.lines] for ax in figure.axes[:2]]
+    assert lengths == [[4, 0], [4, 2]]
+
+
+def test_portraits_show_every_unit_on_its_own_scale():
+    rng, rows = np.random.default_rng(0), []
+    for seed, (measure, count) in itertools.product((3, 5), (("weight", 16 * 9), ("pair", 256))):
+        values = rng.normal(size=count)
+        rows += [{"seed": seed, "measure": measure, "value": v, "epoch": 1} for v in values]
+    rows += [{"seed": s, "measure": "accuracy", "value": 0.5, "epoch": 1} for s in range(7)]
+    figure = redundancy.portraits(pd.DataFrame(rows).assign(data="MNIST"), "MNIST")
+    assert "the most diverse of 7 networks (seed 3)" in " ".join(seen(figure)).replace("\n", " ")
+    images = [np.asarray(ax.images[0].get_array()) for ax in figure.axes[:4:2]]
+    assert [image.shape for image in images] == [(2 * 5, 8 * 5)] * 2
+    units = images[0].reshape(2, 5, 8, 5).swapaxes(1, 2).reshape(16, 25)
+    assert np.nanmax(np.abs(units), 1) == pytest.approx(np.ones(16))
 
 
 # ---------------------------------------------------------------------------- 07_where_it_holds

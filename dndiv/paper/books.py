@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dndiv.paper import code, files, notebooks
+from dndiv.paper import code, files, notebooks, pictures
 
 CHOSEN = "report"  # tags the cell of the picture that stands for its notebook, in the PDF
 
@@ -71,7 +71,7 @@ def _section(source: Path, preset: str, there: set[str]) -> Section:
         if cell["cell_type"] != "code" or "figures.save(" not in (text := "".join(cell["source"])):
             continue
         tree = ast.parse(text)
-        drawn = " ".join(_described(imports, tree)).replace("``", "")
+        drawn = " ".join(_described(imports, tree))
         caption = _caption(cells[k + 1 :], words[k + 1 :]) or drawn
         chosen = CHOSEN in cell["metadata"].get("tags", ())
         names = list(_saved(tree, there))
@@ -139,5 +139,4 @@ def _described(imports: str, tree: ast.AST) -> Iterator[str]:
         for node in ast.parse(text).body:
             draws = isinstance(node, ast.FunctionDef) and node.returns
             if draws and node.name == name and ast.unparse(node.returns).endswith("Figure"):
-                said = " ".join((ast.get_docstring(node) or "").split())
-                yield re.split(r"(?<=\.) (?:[A-Z]?[a-z_, ]+: )", said)[0]
+                yield pictures.described(ast.get_docstring(node))

@@ -5,6 +5,7 @@ hold what they say there, by the simulation of ``coverage``: they have a closed 
 same numbers give the same interval, and leaving a seed out is cheap.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -258,13 +259,19 @@ def logrank(time, escaped, other_time, other_escaped) -> float:
         return float(stats.logrank(*samples).pvalue)
 
 
-def survival(time: Sequence[float], escaped: Sequence[bool]) -> tuple[np.ndarray, np.ndarray]:
-    """The Kaplan–Meier estimate of the share that has not escaped, a step function from time 0.
+def survival(time: Sequence[float], escaped: Sequence[bool]) -> tuple[np.ndarray, ...]:
+    """The Kaplan–Meier estimate of the share that has not escaped, a step function from time 0,
+    with 95 % intervals (Greenwood's error of the log of the negative log).
 
-    Returns (times, shares).
+    Returns (times, shares, low ends, high ends).
     """
     found = stats.ecdf(_censored(time, escaped)).sf
-    return np.append(0.0, found.quantiles), np.append(1.0, found.probabilities)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of shares of 0 or 1, which have no error
+        ends = found.confidence_interval(method="log-log")
+    shares = found.probabilities, ends.low.probabilities, ends.high.probabilities
+    steps = (np.append(1.0, np.where(np.isnan(p), found.probabilities, p)) for p in shares)
+    return np.append(0.0, found.quantiles), *steps
 
 
 def _censored(time, escaped) -> stats.CensoredData:

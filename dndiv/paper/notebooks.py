@@ -19,6 +19,7 @@ KERNEL_ARGUMENTS = [
 ]
 LIVE = "explore.ipynb"  # of widgets, for JupyterLab: an executed copy would show nothing
 COMPARED = "NBVAL_CHECK_OUTPUT"  # marks cells whose outputs are stored in the source
+SHOWN = "shown"  # tags cells whose code is what is to be seen
 
 
 def sources() -> list[Path]:
@@ -110,8 +111,18 @@ def promote(preset: str, target: Path) -> None:
         _write(book, target / name)
 
 
+def collapse(cell: dict) -> None:
+    """Hide the code of a cell, so that what it says comes first: not of the parameters, of what is
+    compared, and of what is tagged ``shown``."""
+    seen = {"parameters", SHOWN} & {*cell["metadata"].get("tags", ())}
+    cell["metadata"].pop("jupyter", None)
+    if cell["cell_type"] == "code" and not seen and COMPARED not in "".join(cell["source"]):
+        cell["metadata"]["jupyter"] = {"source_hidden": True}
+
+
 def refresh(source: Path) -> None:
-    """Execute a source and store the outputs of its compared cells; all others are removed."""
+    """Execute a source and store the outputs of its compared cells, all others are removed; and
+    collapse its code."""
     import nbformat
     from nbclient import NotebookClient
 
@@ -121,6 +132,7 @@ def refresh(source: Path) -> None:
     NotebookClient(book, **options).execute()
     for cell in book.cells:
         cell.metadata.pop("execution", None)
+        collapse(cell)
         if cell.cell_type == "code" and COMPARED in cell.source:
             tags = cell.metadata.get("tags", [])
             cell.metadata["tags"] = sorted({*tags, "keep_output"})  # for nbstripout

@@ -2,13 +2,14 @@
 
 import base64
 import io
+import re
 from pathlib import Path
 
 COLORS = 256
 
 
-def small(png: bytes) -> bytes:
-    """A PNG with a palette of at most ``COLORS`` colours; as it is where that is not smaller."""
+def small(png: bytes, colors: int = COLORS) -> bytes:
+    """A PNG with a palette of at most so many colours; as it is where that is not smaller."""
     from PIL import Image
 
     with Image.open(io.BytesIO(png)) as picture:
@@ -17,7 +18,9 @@ def small(png: bytes) -> bytes:
         flat = Image.new("RGB", picture.size, "white")
         flat.paste(picture, mask=picture.getchannel("A") if picture.mode == "RGBA" else None)
     buffer = io.BytesIO()
-    flat.quantize(COLORS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    # by the extent of the colours, not by how many pixels have them: a rare one keeps its meaning
+    look = {"method": Image.Quantize.MAXCOVERAGE, "dither": Image.Dither.NONE}
+    flat.quantize(colors, **look).save(buffer, "PNG", optimize=True)
     return min(buffer.getvalue(), png, key=len)
 
 
@@ -32,3 +35,9 @@ def embedded(file: Path) -> dict[str, str | int]:
     width, height = size(content)
     text = base64.b64encode(small(content)).decode()
     return {"src": f"data:image/png;base64,{text}", "width": width, "height": height}
+
+
+def described(docstring: str | None) -> str:
+    """What a drawing function says of its picture, without its arguments."""
+    said = " ".join((docstring or "").split()).replace("``", "")
+    return re.split(r"(?<=\.) (?:[A-Z]?[a-z_, ]+: )", said)[0]

@@ -53,6 +53,18 @@ def share(value: float | None) -> str:
     return f"{100 * value:.0f} %" if _known(value) else "–"
 
 
+def probability(p: float) -> str:
+    """A p-value, as in "0.012", or "< 0.001"."""
+    return f"{p:.2g}" if p >= 0.001 else "< 0.001"
+
+
+def number(value: float) -> str:
+    """A number of three digits, or whole, as in "0.0123" and "2,150"; never as a power of ten."""
+    if not value or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.{2 - math.floor(math.log10(abs(value)))}f}"
+
+
 SHOWN = {"ρ": correlation, "decades": correlation, "share": share}  # else a relative change
 
 

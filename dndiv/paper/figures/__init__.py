@@ -1,8 +1,11 @@
 """Pictures of tables, a module per notebook; here is what they share. A figure is a function of
-tables alone, and is kept as PNG and PDF with its table as CSV."""
+tables alone, and is kept as PNG and PDF with its table as CSV, and once more as narrow as a
+telephone."""
 
+import functools
 import io
 import math
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 
 import matplotlib.pyplot as plt
@@ -10,50 +13,118 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from IPython.display import Image
+from matplotlib.axis import YAxis
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from scipy import stats as laws
 
-from dndiv.paper import files
+from dndiv.paper import files, pictures
 from dndiv.paper.arms import Arm
 from dndiv.paper.design import GRID, SETTINGS, hidden_layers
 from dndiv.paper.names import CELL, DATA, DATA_SETS, OPTIMIZERS, STARTS, TECHNIQUES, title
 
-DATA_COLORS = dict(zip(DATA_SETS, sns.color_palette("colorblind")))
-_PALETTE = sns.color_palette("colorblind")
-TECHNIQUE_COLORS = dict(zip(GRID, [*_PALETTE[:6], _PALETTE[9]]))  # the six, and not its pink
+PIXELS = 90  # of an inch of a figure, where it is shown
+WIDTH, NARROW = 11.1, 358 / PIXELS  # inches: all of a notebook's page, and of a telephone's
+DATA_COLORS = dict(zip(DATA_SETS, sns.color_palette("colorblind")))  # blue is MNIST, nothing else
+DIVERGING = "PuOr_r"  # maps of what has a sign: orange is more, purple less
 EFFECT = ["estimate", "low", "high"]  # columns that ``estimates`` draws
+_narrow = False
 
 
 def style() -> None:
     """The look of all figures; called once at the top of a notebook."""
     rc = {
         "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
-        "figure.dpi": 90, "savefig.dpi": 150, "pdf.fonttype": 42, "axes.titlesize": "small",
+        "figure.dpi": PIXELS, "savefig.dpi": 150, "pdf.fonttype": 42, "axes.titlesize": "small",
+        "axes.labelsize": "small", "xtick.labelsize": "small", "ytick.labelsize": "small",
         "figure.constrained_layout.use": True,
     }  # fmt: skip
     sns.set_theme("notebook", style="ticks", palette="colorblind", font_scale=0.85, rc=rc)
 
 
+# ---------------------------------------------------------------------- drawn to be read, and kept
+def drawing(draw: Callable[..., plt.Figure]) -> Callable[..., plt.Figure]:
+    """Decorates what draws: its figure has ``alternative``, its docstring but for the arguments,
+    and is drawn once more by ``again()``."""
+
+    @functools.wraps(draw)
+    def drawn(*args, **options) -> plt.Figure:
+        figure = draw(*args, **options)
+        _break_lines(figure)
+        figure.alternative = pictures.described(draw.__doc__)
+        figure.again = functools.partial(drawn, *args, **options)
+        return figure
+
+    return drawn
+
+
+def narrow() -> bool:
+    """Whether what is drawn now is for a telephone."""
+    return _narrow
+
+
+def narrowed(figure: plt.Figure) -> plt.Figure:
+    """The same for a telephone: a new figure, whose panels are below each other."""
+    global _narrow
+    _narrow = True
+    try:
+        return figure.again()
+    finally:
+        _narrow = False
+
+
+def _break_lines(figure: plt.Figure) -> None:
+    """Titles and labels of axes are broken where they are longer than their axes."""
+    figure.draw_without_rendering()
+    for ax in figure.axes:
+        box = ax.get_window_extent()
+        texts = ((ax.title, box.width), (ax.xaxis.label, box.width), (ax.yaxis.label, box.height))
+        for text, room in texts:
+            extent = text.get_window_extent()
+            length = extent.height if text is ax.yaxis.label else extent.width
+            if length > room > 0:
+                letters = int(max(map(len, text.get_text().split("\n"))) * room / length)
+                lines = text.get_text().replace(": ", ":\n").split("\n")
+                text.set_text("\n".join(textwrap.fill(line, max(letters, 8)) for line in lines))
+
+
 def save(figure: plt.Figure, name: str, table: pd.DataFrame, preset: str) -> Image:
-    """Keep a figure and its table in ``results/<preset>/figures``; return the picture to be shown.
-    Not in the committed reference: that is what the last full run has left. A figure of the
-    embedded digits says so below."""
-    if "data" in table and (table["data"] == "Digits").any():
-        notice = "Embedded digits, not MNIST or Fashion-MNIST: this decides no claim about them."
-        figure.supxlabel(notice, color="firebrick", fontsize="small")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png")  # drawn once: this is what is shown, too
+    """Keep a figure, wide and narrow, and its table in ``results/<preset>/figures``; return the
+    picture to be shown. Not in the committed reference: that is what the last full run has left.
+    A figure of the embedded digits says so below."""
+    shown = _png(figure, table)
     if preset != files.REFERENCE:
         figure.set_layout_engine("none")  # as laid out
         file, pdf = files.results(preset) / "figures" / name, {"metadata": {"CreationDate": None}}
+        phone = narrowed(figure)
         for kind, write in {
-            "png": lambda part: part.write_bytes(buffer.getvalue()),
+            "png": lambda part: part.write_bytes(shown),
+            "narrow.png": lambda part: part.write_bytes(
+                pictures.small(_png(phone, table, dpi=120), 48)
+            ),
             "pdf": lambda part: figure.savefig(part, format="pdf", **pdf),
             "csv": lambda part: table.to_csv(part, index=False, lineterminator="\n"),
         }.items():
             files.atomically(file.with_name(f"{name}.{kind}"), write)
+        plt.close(phone)
     plt.close(figure)
-    width = round(figure.get_figwidth() * plt.rcParams["figure.dpi"])
-    return Image(buffer.getvalue(), width=width)
+    return Picture(shown, width=round(figure.get_figwidth() * PIXELS), alt=figure.alternative)
+
+
+class Picture(Image):
+    """A picture that says what it shows where it cannot be seen."""
+
+    def __repr__(self) -> str:
+        return self.alt
+
+
+def _png(figure: plt.Figure, table: pd.DataFrame, **options) -> bytes:
+    if "data" in table and (table["data"] == "Digits").any():
+        notice = "Embedded digits, not MNIST or Fashion-MNIST: this decides no claim about them."
+        wrapped = textwrap.fill(notice, int(15 * figure.get_figwidth()))
+        figure.supxlabel(wrapped, color="firebrick", fontsize="small")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", **options)
+    return buffer.getvalue()
 
 
 # ------------------------------------------------------------------------------- titles and looks
@@ -88,13 +159,6 @@ def arm_title(arm: str) -> str:
     return "no technique" if arm == "default" else f"start: {title(arm, STARTS)}"
 
 
-def arm_look(arm: str) -> dict:
-    """The line of an arm where techniques are compared: none broad and black, starts grey."""
-    if arm == "default":
-        return {"color": "black", "lw": 2.6, "alpha": 0.55}
-    return {"color": TECHNIQUE_COLORS.get(Arm.parse(arm).technique, "grey"), "lw": 1.4}
-
-
 # ------------------------------------------------------------------------------------------ panels
 def keys(table: pd.DataFrame, names: Sequence[str]) -> list[tuple]:
     """The different values of some columns, in the order of the table; of no columns, one: ()."""
@@ -103,22 +167,38 @@ def keys(table: pd.DataFrame, names: Sequence[str]) -> list[tuple]:
 
 
 class Panels:
-    """A figure with a row and a column of panels for every value that a table has.
+    """A figure with a row and a column of panels for every value that a table has; narrow, a row is
+    broken into several.
 
     Iterating gives the axes, the part of the table that belongs there, and its values of ``rows``
     and ``columns``; where there is no such part the panel is left blank.
 
     Args:
         table: what is drawn. rows, columns: names of its columns; without rows, a single line.
-        width, height: of a panel, in inches; margin: beside panels. share: sharex and sharey.
+        height: of a panel, in inches. across: how many stand side by side on a telephone.
+        sharex, sharey: whether all have one axis, or those of a "row" or "col".
     """
 
-    def __init__(self, table, rows, columns, width, height, margin=0.0, **share):
+    def __init__(self, table, rows, columns, height, across=1, sharex=True, sharey="row"):
         self.rows, self.columns = keys(table, rows), keys(table, columns)
         self.parts = dict(iter(table.groupby([*rows, *columns], sort=False, observed=True)))
         n, m = len(self.rows), len(self.columns)
-        share |= {"squeeze": False, "figsize": (width * m + margin, height * n)}
-        self.figure, self.axes = plt.subplots(n, m, **share)
+        self.abreast = min(across, m) if narrow() else m
+        lines = math.ceil(m / self.abreast)
+        size = NARROW if narrow() else WIDTH, height * n * lines
+        self.figure, axes = plt.subplots(n * lines, self.abreast, squeeze=False, figsize=size)
+        axes = axes.reshape(n, lines * self.abreast)
+        self.axes = axes[:, :m]
+        for ax in axes[:, m:].flat:
+            ax.remove()
+        for (i, j), ax in np.ndenumerate(self.axes):
+            firsts = {True: self.axes[0, 0], "row": self.axes[i, 0], "col": self.axes[0, j]}
+            for join, kind in ((ax.sharex, sharex), (ax.sharey, sharey)):
+                if kind and firsts[kind] is not ax:
+                    join(firsts[kind])
+            left = j % self.abreast == 0 or sharey not in (True, "row")
+            bottom = i == n - 1 or narrow() or sharex not in (True, "col")
+            ax.tick_params(which="both", labelleft=left, labelbottom=bottom)
 
     def __iter__(self) -> Iterator[tuple[plt.Axes, pd.DataFrame, tuple]]:
         for line, row in zip(self.axes, self.rows):
@@ -128,47 +208,106 @@ class Panels:
                 else:
                     ax.set_axis_off()
 
-    def finish(self, x: str | list[str] = (), y: str | list[str] = (), **legend) -> plt.Figure:
-        """The figure, with what panels share written outside: x below the last row and y left of
-        each (one text or several), and above, if asked for, a legend of all that has a label."""
-        for ax, text in zip(self.axes[-1], [x] * len(self.columns) if isinstance(x, str) else x):
-            ax.set_xlabel(text)
-        for ax, text in zip(self.axes[:, 0], [y] * len(self.rows) if isinstance(y, str) else y):
-            ax.set_ylabel(text)
-        if legend:
-            drawn = [h for ax in self.axes.flat for h in ax.get_legend_handles_labels()[0]]
-            look = {"ncols": 10, "frameon": False, "loc": "outside upper center"} | legend
-            self.figure.legend(handles=list({h.get_label(): h for h in drawn}.values()), **look)
+    def finish(
+        self, x: str | list[str] = "", y: str | list[str] = "", above: str | None = None
+    ) -> plt.Figure:
+        """The figure, with what panels share written outside: x below and y on the left (one text,
+        or one for each column, or row), and above a text and a legend of all that has a label."""
+        n, m = self.axes.shape
+        for (i, j), ax in np.ndenumerate(self.axes):
+            if i == n - 1 and (j >= m - self.abreast or not isinstance(x, str)):
+                ax.set_xlabel(x if isinstance(x, str) else x[j])
+            if j % self.abreast == 0:
+                ax.set_ylabel(y if isinstance(y, str) else y[i])
+        legend(self.figure, self.axes.flat, above)
         return self.figure
 
 
-def cell_panels(table: pd.DataFrame, height: float, width: float = 4, **share) -> Panels:
-    """Titled panels: a row per data set and optimizer, a column per setting."""
-    panels = Panels(table, ["data", "optimizer"], ["setting"], width, height, sharex=True, **share)
-    for ax, _, (name, optimizer, setting) in panels:
-        ax.set_title(place_title(name, setting, optimizer))
+def row(count: int, height: float, width: float = WIDTH, **share) -> tuple[plt.Figure, list]:
+    """A figure and its panels: side by side, or on a telephone below each other."""
+    if narrow():
+        figure, axes = plt.subplots(
+            count, squeeze=False, figsize=(NARROW, 0.85 * height * count), **share
+        )
+    else:
+        figure, axes = plt.subplots(1, count, squeeze=False, figsize=(width, height), **share)
+    for ax in axes.flat:
+        ax.tick_params(labelbottom=True)
+    return figure, list(axes.flat)
+
+
+def legend(figure: plt.Figure, axes, text: str | None = None) -> None:
+    """All that has a label in some axes, each once, above a figure in as many columns as it has
+    room for, below a text."""
+    drawn = [h for ax in axes for h in ax.get_legend_handles_labels()[0] if h.get_label()]
+    handles = list({h.get_label(): h for h in drawn}.values())
+    if text:
+        text = textwrap.fill(text, int(14.5 * figure.get_figwidth()))
+    look = {"frameon": False, "loc": "outside upper center", "title": text}
+    look |= {"fontsize": "small", "title_fontsize": "small"}
+    for ncols in range(len(handles) or 1, 0, -1):
+        if not handles and not text:
+            return
+        made = figure.legend(handles=handles, ncols=ncols, **look)
+        if made.get_window_extent().width <= figure.bbox.width:
+            return
+        if ncols > 1:
+            made.remove()
+
+
+def colorbar(figure: plt.Figure, image, label: str, axes, **look):
+    """The scale of maps: beside them, or on a telephone below them."""
+    look |= {"location": "bottom" if narrow() else "right", "aspect": 30}  # its label above it
+    bar = figure.colorbar(image, ax=list(axes), label=label, shrink=0.8, **look)
+    bar.ax.xaxis.set_label_position("top")
+    return bar.ax.xaxis if narrow() else bar.ax.yaxis
+
+
+def cell_panels(table: pd.DataFrame, height: float, **share) -> Panels:
+    """Titled panels: a row per data set and optimizer, a column per setting; narrow, turned."""
+    rows, columns = ["data", "optimizer"], ["setting"]
+    if narrow():  # as many as stand beside each other share a setting
+        rows, columns = columns, rows
+    panels = Panels(table, rows, columns, height, across=2, **share)
+    for ax, part, _ in panels:
+        ax.set_title(place_title(*part[CELL].iloc[0]))
     return panels
 
 
+def mean_line(ax, table: pd.DataFrame, x: str, look: dict, least: int = 2) -> None:
+    """The means of ``value`` by x, with a band of their 95 % intervals (Student), where there are
+    as many as the least."""
+    by = table.groupby(x).value
+    of = pd.DataFrame({"mean": by.mean(), "error": by.sem(), "n": by.size()})
+    of = of[of.n >= least]
+    half = of.error * laws.t.ppf(0.975, (of.n - 1).clip(lower=1))
+    ax.plot(of.index, of["mean"], **look)
+    ends = of["mean"] - half, of["mean"] + half
+    ax.fill_between(of.index, *ends, color=look["color"], alpha=0.2, lw=0)
+
+
+# --------------------------------------------------------------------------------------- estimates
 def cell_look(row) -> tuple[tuple | str, bool, str]:
     """How ``estimates`` shows a cell: colour tells the data set, filling the optimizer."""
     color = DATA_COLORS.get(row.data, "grey")
     return color, row.optimizer == "adam", cell_title(row.data, row.optimizer)
 
 
-def estimates(
-    table, columns, by, entries, width, look=cell_look, pitch=0.42, margin=0.0, zero=0.0
-) -> Panels:
+def estimates(table, columns, by, entries, look=cell_look, pitch=0.42, zero=0.0) -> Panels:
     """Estimates with intervals (where these are NaN, points), in panels side by side.
 
     Args:
         table: columns estimate, low, high, and those named here. columns: as of ``Panels``.
         by, entries: names of columns; their values to texts, from top to bottom.
         look: of a row, gives colour, whether the marker is filled, and a text for the legend.
-        width, pitch: of a panel and of an entry, in inches. zero: where there is no effect.
+        pitch: of an entry, in inches. zero: where there is no effect.
     """
-    panels = Panels(table, [], columns, width, pitch * len(entries) + 1.5, margin, sharey=True)
-    panels.axes[0, 0].set_yticks(range(len(entries)), entries.values())
+    texts = [*entries.values()]
+    if narrow():  # in two lines
+        texts = ["\n".join(textwrap.fill(line, 24) for line in t.split(": ")) for t in texts]
+        pitch = max(pitch, 0.36)
+    panels = Panels(table, [], columns, pitch * len(entries) + 1.3, sharey=True)
+    panels.axes[0, 0].set_yticks(range(len(entries)), texts)
     panels.axes[0, 0].set_ylim(len(entries) - 0.5, -0.5)
     for ax, part, _ in panels:
         ax.axvline(zero, color="black", lw=1)
@@ -183,54 +322,97 @@ def estimates(
     return panels
 
 
-def cell_estimates(panels: dict[str, pd.DataFrame], zero: float = 0.0) -> Panels:
+def cell_estimates(panels: dict[str, pd.DataFrame], pitch=0.34, entries=None) -> Panels:
     """``estimates`` with a row per cell and a panel per comparison: title to its table."""
     table = pd.concat(panels, names=["panel"]).reset_index("panel")
-    entries = {cell: place_title(*cell) for cell in keys(table, CELL)}
-    drawn = estimates(table, ["panel"], CELL, entries, 4, margin=3, zero=zero)
+    entries = entries or {cell: place_title(*cell) for cell in keys(table, CELL)}
+    drawn = estimates(table, ["panel"], CELL, entries, pitch=pitch)
     for ax, _, (heading,) in drawn:
-        ax.set_title(heading, fontsize="medium")
+        ax.set_title(heading)
     return drawn
 
 
+def shade(panels: Panels, margins: Sequence[float]) -> None:
+    """In grey, what is too small to be of interest: between −margin and margin, a panel each."""
+    for ax, margin in zip(panels.axes[0], margins):
+        ax.axvspan(-margin, margin, color="grey", alpha=0.2, lw=0)
+
+
+# ---------------------------------------------------------------- relative changes, on a log axis
+# those that are marked, as room permits
+CHANGES = (0, 0.4, -0.3, 1, -0.5, 2, 4, 10, -0.75, -0.9, 0.2, -0.2, 0.1, -0.1, 0.05, -0.05)
+
+
+def log_ratios(found: pd.DataFrame) -> pd.DataFrame:
+    """Effects as logarithms of ratios, of a twelfth to twelvefold."""
+    return found.assign(**np.log((1 + found[EFFECT]).clip(1 / 12, 12)))
+
+
+def mark_changes(axis, low: float, high: float, most: float) -> None:
+    """An axis of logarithms of ratios, from low to high, is marked as relative changes, by at most
+    so many labels."""
+    shown: list[float] = []
+    for at in np.log1p(CHANGES):
+        if low <= at <= high and all(abs(at - other) * most >= high - low for other in shown):
+            shown.append(at)
+    mark(axis, shown, lambda v: f"{100 * np.expm1(v):+.0f} %" if abs(v) > 1e-9 else "0")
+
+
+def finish_changes(panels: Panels, above: str | None = None) -> plt.Figure:
+    """One axis of logarithms of ratios for all panels, wide enough for all estimates and, where
+    they do not reach far beyond, their intervals."""
+    found = pd.concat(panels.parts.values())
+    low = min(max(found.low.min(), found.estimate.min() - 0.4), -0.03)
+    high = max(min(found.high.max(), found.estimate.max() + 0.4), 0.03)
+    room = 0.05 * (high - low)
+    label = "change of early accuracy (95 % interval)"
+    figure = panels.finish(label, above=above)
+    for ax in panels.axes.flat:
+        ax.set_xlim(low - room, high + room)
+    figure.draw_without_rendering()  # to know how wide a panel is
+    wide = panels.axes[0, 0].get_window_extent().width
+    mark_changes(panels.axes[0, 0].xaxis, low - room, high + room, wide / 42)
+    return figure
+
+
 def mark(axis, ticks: Sequence[float], text: Callable[[float], str] = "{:g}".format) -> None:
-    """Ticks at these values alone, with these texts; for axes that are not linear."""
+    """Ticks at these values alone, with these texts; for axes that are not linear. A telephone has
+    every second of many."""
+    ticks = ticks[:: 2 if narrow() and len(ticks) > 4 and not isinstance(axis, YAxis) else 1]
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
 
 
-def annotated(ax, colors, texts, rows: Sequence[str], columns: Sequence[str], **options) -> None:
-    """A heat map with a text in every field, its rows and columns labelled."""
-    sns.heatmap(colors, annot=texts, ax=ax, **options)
-    ax.set_yticklabels(rows, rotation=0)
-    ax.set_xticklabels(columns, rotation=0, fontsize="small")
-    ax.set(xlabel="", ylabel="")
+# -------------------------------------------------------------------------------------------- maps
+def heat_maps(maps: dict, rows: Sequence[str], columns: Sequence[str], across: int, **look):
+    """Heat maps below each other with a text in every field, their rows and columns labelled.
+    maps: title to colours and texts, of equal shape. across: of a telephone, the columns that it
+    has room for; the others stand in maps below. Returns the figure and the axes."""
+    size = across if narrow() else len(columns)
+    parts = [slice(k, k + size) for k in range(0, len(columns), size)]
+    high = 0.27 * len(rows) + (0.75 if narrow() else 0.4)
+    width = NARROW if narrow() else WIDTH
+    count = len(maps) * len(parts)
+    figure, axes = plt.subplots(count, squeeze=False, figsize=(width, high * count + 0.8))
+    look = {"fmt": "", "cbar": False, "linewidths": 0.5, "annot_kws": {"size": "x-small"}} | look
+    at = iter(axes.flat)
+    for heading, (colors, texts) in maps.items():
+        for part in parts:
+            ax = next(at)
+            sns.heatmap(
+                np.asarray(colors)[:, part], annot=np.asarray(texts)[:, part], ax=ax, **look
+            )
+            ax.set_yticklabels(rows, rotation=0, fontsize="x-small")
+            ax.set_xticklabels(columns[part], rotation=0, fontsize="x-small")
+            ax.set_title(heading if part is parts[0] else "")
+    return figure, axes[:, 0]
 
 
 def cell_columns(cells: Sequence[tuple[str, str, str]]) -> list[str]:
     """Cells in three lines each, below the columns of a heat map."""
-    return [f"{title(n, DATA)}\n{s}\n{title(o, OPTIMIZERS)}" for n, s, o in cells]
-
-
-LOOKS = (  # colour, dashes and marker: told apart by each of them alone; blue is MNIST's
-    ("black", "-", "o"),
-    ("#d55e00", "--", "s"),
-    ("#009e73", "-.", "^"),
-    ("#cc79a7", ":", "D"),
-    ("#b8860b", (0, (5, 1, 1, 1, 1, 1)), "v"),
-    ("0.5", (0, (8, 3)), "P"),
-)
-
-
-def looks(names: Sequence) -> dict:
-    """A line's look for each of at most six names, in their order."""
-    if len(names) > len(LOOKS):
-        raise ValueError(f"a panel has at most {len(LOOKS)} lines, not {len(names)}: {names}")
-    return {
-        name: {"color": color, "ls": dashes, "marker": marker}
-        for name, (color, dashes, marker) in zip(names, LOOKS)
-    }
+    names = [title(n, DATA).replace("-", "-\n") for n, _, _ in cells]
+    return [f"{name}\n{s}\n{title(o, OPTIMIZERS)}" for name, (_, s, o) in zip(names, cells)]
 
 
 def square(values) -> np.ndarray:
@@ -239,7 +421,43 @@ def square(values) -> np.ndarray:
 
 
 def matrix(ax, grid: np.ndarray):
-    """A square matrix of cosines or correlations: red is 1, blue −1. Returns the image."""
+    """A square matrix of cosines or correlations: orange is 1, purple −1. Returns the image."""
     ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
     ax.grid(False)
-    return ax.imshow(grid, vmin=-1, vmax=1, cmap="RdBu_r")
+    return ax.imshow(grid, vmin=-1, vmax=1, cmap=DIVERGING)
+
+
+# ------------------------------------------------------------------------------------------- lines
+LINES = 6  # of a panel, at most
+LOOKS = (  # colour, dashes and marker: told apart by each of them alone; blue is MNIST's
+    ("black", "-", "o"),
+    ("#d55e00", "--", "s"),
+    ("#009e73", "-.", "^"),
+    ("#cc79a7", ":", "D"),
+    ("#b8860b", (0, (5, 1, 1, 1, 1, 1)), "v"),
+    ("0.5", (0, (8, 3)), "P"),
+    ("#7b3294", (0, (3, 1)), "X"),
+    ("#7f3b08", (0, (1, 3)), "<"),
+)
+_LOOKS = [dict(zip(("color", "ls", "marker"), look)) for look in LOOKS]
+TECHNIQUE_LOOKS = dict(zip(GRID, _LOOKS[1:]))
+
+
+def looks(names: Sequence) -> dict:
+    """A line's look for each of at most six names, in their order."""
+    if len(names) > LINES:
+        raise ValueError(f"a panel has at most {LINES} lines, not {len(names)}: {names}")
+    return dict(zip(names, _LOOKS))
+
+
+def arm_look(arm: str) -> dict:
+    """The line of an arm where techniques are compared, with a label: none is black, a technique
+    always the same, a start grey."""
+    look = TECHNIQUE_LOOKS.get(Arm.parse(arm).technique, _LOOKS[0 if arm == "default" else 5])
+    return look | {"label": arm_title(arm), "marker": ""}
+
+
+def strongest(changes: dict[str, float]) -> list[str]:
+    """Of arms by how much they change, those that a panel has room for beside none."""
+    return sorted(changes, key=lambda arm: -abs(changes[arm]))[: LINES - 1]

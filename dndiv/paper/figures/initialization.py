@@ -5,24 +5,34 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from scipy import stats as laws
 from scipy.special import gammaln
 
 from dndiv.paper.design import PIXELS, SETTINGS
-from dndiv.paper.figures import Panels, mark, matrix, seeds_text
+from dndiv.paper.figures import (
+    Panels,
+    colorbar,
+    drawing,
+    legend,
+    looks,
+    mark,
+    matrix,
+    row,
+    seeds_text,
+)
 
 
+@drawing
 def gram_matrices(matrices: pd.DataFrame) -> plt.Figure:
     """Heat maps of Gram matrices of unit rows, a row of panels per layer, a column per start.
     Columns: layer, start, i, j, cosine."""
-    panels = Panels(matrices, ["layer"], ["start"], 2.5, 2.5)
+    panels = Panels(matrices, ["layer"], ["start"], 2.4, across=2, sharex=False, sharey=False)
     for ax, part, (_, start) in panels:
         grid = part.pivot(index="i", columns="j", values="cosine").to_numpy()
         image = matrix(ax, grid)
         off = np.abs(grid[~np.eye(len(grid), dtype=bool)]).mean()
         ax.set_title(f"{start}\nmean |cos| off the diagonal {off:.3f}")
-    panels.figure.colorbar(image, ax=panels.axes, label="cosine of two rows", shrink=0.6)
+    colorbar(panels.figure, image, "cosine of two rows", panels.axes.flat)
     return panels.finish("", [layer for (layer,) in panels.rows])
 
 
@@ -47,16 +57,17 @@ def with_fan_in(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(fan_in=fan_in)[(layer > 1) | (table.setting == "shallow")]
 
 
+@drawing
 def similarity(table: pd.DataFrame, arms: dict[str, str]) -> plt.Figure:
     """Mean |cosine| of a layer's rows against its fan-in: mean and range over layers and seeds.
     table: as ``with_fan_in`` gives, its measure similarity. arms: name to label."""
     rows = table[(table.measure == "similarity") & table.arm.isin(arms)]
-    figure, ax = plt.subplots(figsize=(7, 4))
-    offsets = np.geomspace(1, 1.5, len(arms))  # the first arm at its place, the others beside it
-    for (arm, label), offset, color in zip(arms.items(), offsets, sns.color_palette("colorblind")):
+    figure, [ax] = row(1, 4, width=8)
+    offsets = np.geomspace(1, 1.25, len(arms))  # the first arm at its place, the others beside it
+    for (arm, label), offset, look in zip(arms.items(), offsets, looks(arms).values()):
         found = rows[rows.arm == arm].groupby("fan_in").value.agg(["mean", "min", "max"])
         reach = found["mean"] - found["min"], found["max"] - found["mean"]
-        look = {"fmt": "o", "capsize": 2, "color": color, "label": label}
+        look = look | {"ls": "", "capsize": 2, "label": label}
         ax.errorbar(found.index * offset, found["mean"], yerr=reach, **look)
     d = np.geomspace(3.5, 900, 100)
     law = "expected of independent isotropic rows"
@@ -64,47 +75,47 @@ def similarity(table: pd.DataFrame, arms: dict[str, str]) -> plt.Figure:
     ax.set(xscale="log", xlabel="fan-in of the layer")
     ax.set_ylabel("mean |cosine| of two rows of the layer")
     note = f"{seeds_text(rows)}; mean and range over layers and seeds"
-    ax.set_title(f"What there is to decorrelate ({note})", fontsize="medium")
+    ax.set_title(f"What there is to decorrelate ({note})")
     mark(ax.xaxis, sorted(rows.fan_in.unique()))
-    ax.legend(frameon=False)
+    legend(figure, [ax])
     return figure
 
 
+@drawing
 def welch(table: pd.DataFrame) -> plt.Figure:
     """Total coherence Σ cos² against the number of rows, and its lower bound.
     Columns: fan_in (one value), units, start, coherence, bound."""
-    figure, ax = plt.subplots(figsize=(7, 4))
+    figure, [ax] = row(1, 4, width=8)
     bound = table.drop_duplicates("units").sort_values("units")
     label = "lower bound: n, and n²/d beyond n = d (Welch)"
     ax.plot(bound.units, bound.bound, "k--", lw=1, label=label)
-    starts = table.groupby("start", sort=False)
-    for (start, part), marker, color in zip(starts, "osD^", sns.color_palette("colorblind")):
-        look = {"ms": 5, "alpha": 0.8, "color": color, "label": start}
-        ax.plot(part.units, part.coherence, marker, **look)
+    for (start, part), look in zip(table.groupby("start", sort=False), looks(range(4)).values()):
+        look = look | {"ls": "", "ms": 5, "alpha": 0.8, "label": start}
+        ax.plot(part.units, part.coherence, **look)
     d = int(table.fan_in.iloc[0])
     ax.axvline(d, color="grey", lw=0.8)
     ax.set(yscale="log", xlabel=f"units n of a layer with fan-in d = {d}")
-    ax.set_ylabel("total coherence  $\\Sigma_{ij}\\,\\cos^2(w_i, w_j)$")
-    ax.set_title("Decorrelated rows attain the bound on either side of n = d", fontsize="medium")
-    ax.legend(frameon=False)
+    ax.set_ylabel("total coherence: sum of cos² over all pairs of rows")
+    ax.set_title("Decorrelated rows attain the bound on either side of n = d")
+    legend(figure, [ax])
     return figure
 
 
+@drawing
 def stochastic(table: pd.DataFrame, arms: dict[str, str]) -> plt.Figure:
     """Cosine of a row with the same row of an independent draw, and its law for isotropic
     directions: empirical distributions, a panel per fan-in.
     table: as ``with_fan_in`` gives, its measure row_cosine. arms: name to label."""
     rows = table[(table.measure == "row_cosine") & table.arm.isin(arms)]
-    panels = Panels(rows.sort_values("fan_in"), [], ["fan_in"], 4, 3.8, sharey=True)
+    panels = Panels(rows.sort_values("fan_in"), [], ["fan_in"], 3.4, sharex=False, sharey=True)
     for ax, part, (fan_in,) in panels:
-        for (arm, label), color in zip(arms.items(), sns.color_palette("colorblind")):
+        for (arm, label), look in zip(arms.items(), [*looks(range(1 + len(arms))).values()][1:]):
             sample = part[part.arm == arm].value
-            ax.ecdf(sample, color=color, label=f"{label} (n = {len(sample)})")
+            ax.ecdf(sample, **look | {"marker": "", "label": label})
         t = np.linspace(*ax.get_xlim(), 200)
         law = cosine_law(fan_in).cdf((1 + t) / 2)
-        ax.plot(t, law, "k--", lw=1, label="law of independent isotropic rows")
-        ax.set_title(f"fan-in {fan_in}", fontsize="medium")
-        ax.legend(frameon=False, fontsize="x-small", loc="lower right")
+        ax.plot(t, law, "k-", lw=1, label="law of independent isotropic rows")
+        ax.set_title(f"fan-in {fan_in} (n = {len(sample)} pairs)")
     return panels.finish("cosine across two draws", "cumulative share of pairs of draws")
 
 

@@ -3,13 +3,12 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.colors import CenteredNorm
+from matplotlib.ticker import LogLocator, NullLocator
 
 from dndiv.paper import figures
 from dndiv.paper.arms import Arm
 from dndiv.paper.design import GRID
-from dndiv.paper.figures import early
+from dndiv.paper.figures import drawing
 from dndiv.paper.names import CELL, DATA, OPTIMIZERS, TECHNIQUES, title
 
 
@@ -22,95 +21,104 @@ def _texts(found: pd.DataFrame, dots: bool = True) -> list[str]:
     return ["off" if still else f"{100 * v:+.1f}{' •' * dot}" for v, still, dot in marks]
 
 
+@drawing
 def overview(panels: dict[str, pd.DataFrame], columns: list[tuple]) -> plt.Figure:
     """All techniques in one picture: heat maps of changes, a row per technique, a column per cell.
-    panels: title (its last words say which colour is good: "(red: …)") to a table of data, setting,
-    optimizer, treated, estimate, low, high. columns: cells in the order shown."""
-    size = 13, 3.2 * len(panels)
-    figure, axes = plt.subplots(len(panels), figsize=size, sharex=True, squeeze=False)
-    labels = [text.replace("-", "-\n") for text in figures.cell_columns(columns)]
-    columns = pd.MultiIndex.from_tuples(columns, names=CELL)
-    for ax, (heading, found) in zip(axes[:, 0], panels.items()):
+    panels: title (its last words say which colour is good) to a table of data, setting, optimizer,
+    treated, estimate, low, high. columns: cells in the order shown."""
+    index, maps = pd.MultiIndex.from_tuples(columns, names=CELL), {}
+    for heading, found in panels.items():
         wide = found.assign(text=_texts(found)).set_index(["treated", *CELL])
         wide = wide.unstack(CELL, sort=False)
-        texts = wide["text"].reindex(columns=columns).fillna("")
-        changes = 100 * wide["estimate"].reindex(columns=columns)
-        half = min(float(np.nanmax(np.abs(changes))), 30.0) or 1.0
-        figures.annotated(
-            ax, changes, texts, [figures.arm_title(arm) for arm in wide.index], labels,
-            fmt="", cmap="RdBu_r", vmin=-half, vmax=half, annot_kws={"fontsize": "small"},
-            cbar_kws={"label": "change, %"}, linewidths=0.5,
-        )  # fmt: skip
-        ax.set_title(heading, fontsize="medium")
-    axes[-1, 0].set_xlabel("•: the 95 % interval excludes zero; off: no technique at all")
+        maps[heading] = [wide[name].reindex(columns=index) for name in ("estimate", "text")]
+        maps[heading][1] = maps[heading][1].fillna("")
+    rows = [figures.arm_title(arm) for arm in wide.index]
+    figure, axes = _changes(maps, rows, figures.cell_columns(columns), 6)
+    axes[-1].set_xlabel("•: the 95 % interval excludes zero; off: no technique at all")
     return figure
 
 
+def _changes(maps: dict, rows: list[str], columns: list[str], across: int):
+    """``figures.heat_maps`` of relative changes, all on one scale, whose ends are 30 % at most."""
+    largest = max(float(np.nanmax(np.abs(colors))) for colors, _ in maps.values())
+    half = min(100 * largest, 30.0) or 1.0
+    maps = {heading: (100 * colors, texts) for heading, (colors, texts) in maps.items()}
+    look = {"cmap": figures.DIVERGING, "vmin": -half, "vmax": half}
+    figure, axes = figures.heat_maps(maps, rows, columns, across, **look)
+    figures.colorbar(figure, axes[0].collections[0], "change, %", axes, extend="both")
+    return figure, axes
+
+
+@drawing
 def forest(effects: pd.DataFrame) -> plt.Figure:
     """The effects of techniques on early accuracy as they are and with norms held, side by side: a
     panel per data set, a row per technique, setting and optimizer.
     Columns: as of ``early.rungs``, technique, held."""
-    by, ratios = ["technique", "setting", "optimizer"], early.ratios(effects)
+    by = ["technique", "setting", "optimizer"]
     entries = {
         key: f"{title(key[0], TECHNIQUES)}: {key[1]}, {title(key[2], OPTIMIZERS)}"
         for key in figures.keys(effects, by)
     }
 
     def look(row):
-        return ("C3", False, "norms held") if row.held else ("C0", True, "free")
+        return ("#d55e00", False, "norms held") if row.held else ("black", True, "free")
 
-    panels = figures.estimates(ratios, ["data"], by, entries, 5, look, margin=2, zero=1.0)
+    panels = figures.estimates(figures.log_ratios(effects), ["data"], by, entries, look, 0.36)
     for ax, part, (name,) in panels:
         free, held = (figures.seeds_text(p) for _, p in part.groupby("held") if len(p))
-        ax.set_title(f"{title(name, DATA)}; free {free}, norms held {held}", fontsize="medium")
-    return early.finish(panels, ratios, title=None)
+        ax.set_title(f"{title(name, DATA)}; free {free}, norms held {held}")
+    return figures.finish_changes(panels)
 
 
+@drawing
 def trajectories(values: pd.DataFrame, text: str) -> plt.Figure:
-    """A measure by epoch, the mean over seeds, a line per technique that does anything; a panel per
-    cell.
+    """A measure by epoch, means over seeds with 95 % intervals, a line per technique that does
+    anything; a panel per cell, in which the five that change it most are drawn.
     Columns: data, setting, optimizer, arm, seed, epoch, value. text: names the measure."""
-    settings = values.setting.nunique()
-    panels = figures.cell_panels(values, 2.7, max(4, 8 / settings))
+    panels = figures.cell_panels(values, 2.1)
     for ax, part, _ in panels:
-        means = part.groupby(["arm", "epoch"], sort=False).value.mean()
-        for arm, line in means.groupby(level="arm", sort=False):
-            line = line.droplevel("arm")
-            if arm == "default" or not line.equals(means["default"]):
-                ax.plot(line, label=figures.arm_title(arm), **figures.arm_look(arm))
-    note, ncols = f"means of {figures.seeds_text(values)}", 10 if settings > 2 else 4
-    return panels.finish("epoch", text, title=note, ncols=ncols, fontsize="small")
+        means = part.groupby(["arm", "epoch"], sort=False).value.mean().unstack("arm")
+        changes = means.sub(means.default, axis=0).iloc[-1]
+        moved = {arm: v for arm, v in changes.items() if not means[arm].equals(means.default)}
+        for arm in ("default", *figures.strongest(moved)):
+            look = figures.arm_look(arm) | {"lw": 2.2 if arm == "default" else 1.5}
+            figures.mean_line(ax, part[part.arm == arm], "epoch", look)
+    note = f"means of {figures.seeds_text(values)} with 95 % intervals; one scale per row"
+    return panels.finish("epoch", text, note)
 
 
+@drawing
 def dose_response(doses: pd.DataFrame, heading: str) -> plt.Figure:
-    """Accuracy against none by coefficient, on held-out images: a panel per technique and schedule.
+    """Accuracy against none by coefficient, on held-out images: a panel per technique and schedule,
+    a line per setting and optimizer; bars are 95 % intervals, the large marker is chosen.
     doses: technique, schedule, setting, optimizer, coefficient, ratio (of the accuracy to none's),
-    error (standard), chosen; a line per setting and optimizer."""
-    colors = dict(zip(dict.fromkeys(doses.setting), sns.color_palette("colorblind")))
+    error (standard), chosen."""
+    looks = figures.looks(figures.keys(doses, ["setting", "optimizer"]))
     rank = doses.technique.map({technique: k for k, technique in enumerate(GRID)})
     ranked = doses.assign(rank=rank).sort_values(["schedule", "rank"], kind="stable")
     by = ["schedule"], ["technique"]
-    panels = figures.Panels(ranked, *by, 2.3, 2.8, sharex="col", sharey=True)
-    for ax, part, _ in panels:
-        for (setting, optimizer), line in part.groupby(["setting", "optimizer"], sort=False):
+    panels = figures.Panels(ranked, *by, 2.4, across=2, sharex="col", sharey=True)
+    for ax, part, (_, technique) in panels:
+        for key, line in part.groupby(["setting", "optimizer"], sort=False):
             line = line.sort_values("coefficient").assign(change=100 * (line.ratio - 1))
-            look = {"color": colors[setting], "ls": "-" if optimizer == "adam" else "--"}
-            look |= {"label": f"{setting}, {title(optimizer, OPTIMIZERS)}", "fmt": ".", "lw": 1.3}
-            error = 100 * line.error.fillna(0)
-            ax.errorbar(line.coefficient, line.change, error, elinewidth=0.8, **look)
+            look = looks[key] | {"label": f"{key[0]}, {title(key[1], OPTIMIZERS)}", "ms": 3}
+            reach = 196 * line.error.fillna(0)
+            ax.errorbar(line.coefficient, line.change, reach, elinewidth=0.8, lw=1.3, **look)
             best = line[line.chosen]
-            ax.plot(best.coefficient, best.change, "*", ms=12, color=colors[setting])
+            ax.plot(best.coefficient, best.change, "*", ms=13, color=look["color"], mec="white")
         ax.axhline(0, color="black", lw=1)
+        ax.set_title(title(technique, TECHNIQUES))
         ax.set_xscale("log")
         ax.set_yscale("symlog", linthresh=5)
         ticks = [-100, -50, -20, -5, 0, 5, 20, 50, 100]
         figures.mark(ax.yaxis, ticks, lambda v: f"{v:+.0f} %" if v else "0")
-    for ax, (technique,) in zip(panels.axes[0], panels.columns):
-        ax.set_title(title(technique, TECHNIQUES))
-    schedules = [f"{schedule}:\nchange of accuracy" for (schedule,) in panels.rows]
-    return panels.finish("coefficient", schedules, title=heading, fontsize="small")
+        ax.xaxis.set_major_locator(LogLocator(numticks=4))
+        ax.xaxis.set_minor_locator(NullLocator())
+    schedules = [f"{schedule}: change of accuracy" for (schedule,) in panels.rows]
+    return panels.finish("coefficient", schedules, heading)
 
 
+@drawing
 def variants(found: pd.DataFrame, heading: str) -> plt.Figure:
     """An annotated heat map of changes of early accuracy: a row per technique and optimizer, a
     column per start and schedule.
@@ -123,11 +131,5 @@ def variants(found: pd.DataFrame, heading: str) -> plt.Figure:
     kinds = [f"{arm.start},\n{arm.schedule}" for arm in arms]
     shown = found.assign(row=rows, kind=kinds, text=_texts(found, dots=False))
     wide = shown.set_index(["row", "kind"])[["estimate", "text"]].unstack("kind", sort=False)
-    figure, ax = plt.subplots(figsize=(12, 0.4 * len(wide) + 1.5))
-    figures.annotated(
-        ax, 100 * wide["estimate"], wide["text"], wide.index, wide["text"].columns,
-        fmt="", cmap="RdBu_r", norm=CenteredNorm(), linewidths=0.5,
-        cbar_kws={"label": "change of early accuracy, %"},
-    )  # fmt: skip
-    ax.set_title(heading, fontsize="medium")
-    return figure
+    maps = {heading: (wide["estimate"], wide["text"])}
+    return _changes(maps, list(wide.index), list(wide["text"].columns), 3)[0]

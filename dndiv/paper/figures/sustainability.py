@@ -5,16 +5,16 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import NullFormatter
 
-from dndiv.paper.figures import Panels, looks, mark
+from dndiv.paper.figures import Panels, drawing, looks, mark, seeds_text
 from dndiv.paper.findings import front, start_title
 from dndiv.paper.names import DATA, title
 
-WIDTH = 11.1  # inches: all of a notebook's page
 SHOWN = (0.08, 0.99)  # accuracies, on an axis on which 90 % is as far from 95 % as 10 % from 5 %
 TICKS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 0.98)
 COSTS = {"parameters": "parameters", "macs": "multiply–accumulates of training"}
 
 
+@drawing
 def pareto(points: pd.DataFrame) -> plt.Figure:
     """Test accuracy against what networks cost, a row per data set: on the left after training,
     against their parameters, on the right after every epoch, against the multiply–accumulates so
@@ -24,7 +24,7 @@ def pareto(points: pd.DataFrame) -> plt.Figure:
     last = points[points.epoch == points.epoch.max()]
     parts = {"parameters": last.assign(x=last.parameters), "macs": points.assign(x=points.macs)}
     table = pd.concat(parts, names=["cost"]).reset_index("cost")
-    panels = Panels(table, ["data"], ["cost"], WIDTH / 2, 3.4, sharey="row", sharex="col")
+    panels = Panels(table, ["data"], ["cost"], 3.2, sharex="col")
     for ax, part, (name, cost) in panels:
         for arm, look in looks([*dict.fromkeys(points.arm)]).items():
             of_arm = part[part.arm == arm]
@@ -45,17 +45,20 @@ def pareto(points: pd.DataFrame) -> plt.Figure:
         ax.set(xscale="log", yscale="logit", ylim=SHOWN)
         ax.xaxis.set_minor_formatter(NullFormatter())
         mark(ax.yaxis, TICKS, lambda share: f"{100 * share:g}")
-    return panels.finish([*COSTS.values()], "test accuracy, %", ncols=2)
+    return panels.finish(
+        [*COSTS.values()],
+        "test accuracy, %",
+        f"means of {seeds_text(points)}; bars: 95 % intervals",
+    )
 
 
+@drawing
 def to_target(table: pd.DataFrame) -> plt.Figure:
     """Multiply–accumulates of training until networks have a share of the wide network's accuracy,
     against their width: every network a marker, hollow where the run ends before it is reached; the
     line is the median.
     table: rows of ``findings.to_target`` with ``panel``, a heading."""
-    panels = Panels(
-        table, ["data"], ["panel"], WIDTH / table.panel.nunique(), 2.9, sharex=True, sharey="row"
-    )
+    panels = Panels(table, ["data"], ["panel"], 2.6, across=2)
     for ax, part, (name, heading) in panels:
         for arm, look in looks([*dict.fromkeys(table.arm)]).items():
             of_arm = part[part.arm == arm]
@@ -66,9 +69,9 @@ def to_target(table: pd.DataFrame) -> plt.Figure:
             middle = of_arm.groupby("width").macs.median()
             line = {"marker": None, "lw": 1.5, "label": start_title(arm)}
             ax.plot(middle.index, middle, **look | line)
-        ax.set_title(f"{title(name, DATA)}, {heading}", fontsize="x-small")
+        ax.set_title(f"{title(name, DATA)}, {heading}")
         ax.set(xscale="log", yscale="log")
         ax.yaxis.set_minor_formatter(NullFormatter())
         mark(ax.xaxis, sorted(table.width.unique()))
-        ax.tick_params(axis="x", labelsize="x-small")
-    return panels.finish("units per hidden layer", "multiply–accumulates", ncols=2)
+    note = "markers: networks, hollow where the run ends before; lines: medians"
+    return panels.finish("units per hidden layer", "multiply–accumulates", note)
