@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from dndiv import diversity, init, probe
+from dndiv.checks import typed
 
 POSITIONS = 4096  # samples × positions of a convolution that are looked at, evenly spread
 TITLES = {
@@ -140,6 +141,7 @@ class Report:
             raise AssertionError("\n".join(found))
 
 
+@typed
 def diagnose(model: nn.Module, inputs: Any, loss: Callable[[Any], Tensor] | None = None) -> Report:
     """Redundancy, dead units and scales of each layer on a batch, and what a start would change.
 

@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dndiv import streams
-from dndiv.checks import choose
+from dndiv.checks import choose, typed
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -52,6 +52,7 @@ WARM_UP = 3  # steps on a GPU before one is recorded, as PyTorch's notes on CUDA
 EVALUATION_BLOCK = 1000  # inputs evaluated at once: large products that still fit the cache
 
 
+@typed
 @dataclass(frozen=True)
 class Optimizer:
     """Plain SGD or Adam, with the update of ``torch.optim.SGD`` and ``torch.optim.Adam``."""

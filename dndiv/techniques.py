@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dndiv.checks import choose
+from dndiv.checks import choose, typed
 
 SCHEDULES = ("constant", "annealed", "dynamic")
 RIDGE = 1e-4  # added to Gram matrices before their determinant is taken, which bounds its gradient
@@ -436,6 +436,7 @@ def by_shape(layers: Sequence[Tensor]) -> Iterator[tuple[list[int], Tensor]]:
 
 
 # ---------------------------------------------------------------------------- strength in time
+@typed
 @dataclass(frozen=True)
 class Dose:
     """How strongly a technique acts.

@@ -1,12 +1,16 @@
 """What must not break it: links and pipes in a stranger's results, damage, killed processes, full
 disks, bad settings, edited files, and random input. Each is right, or a clear error."""
 
+import ast
 import contextlib
+import copy
+import dataclasses
 import io
 import json
 import multiprocessing
 import os
 import platform
+import re
 import resource
 import shutil
 import signal
@@ -14,18 +18,24 @@ import subprocess
 import sys
 import time
 import warnings
+from functools import partial
 from unittest import mock
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from dndiv import diversity, techniques
+import dndiv
+from dndiv import diversity, population, techniques
 from dndiv.paper import (
+    arms,
     cache,
+    code,
     commands,
     coverage,
     data,
@@ -474,6 +484,32 @@ counts = st.one_of(st.integers(-2, 4), st.sampled_from([10**6 - 1, 10**6, 2**70]
 tuples = lambda kind: st.lists(kind, max_size=3).map(tuple)  # noqa: E731
 
 
+JUNK = [None, 5, -1, 1.5, float("nan"), "5", b"x", True, {}, set(), object(), int, lambda: 0]
+JUNK += [range(3), [0, 1], ["default"], ("0",), (1.0,), (True,), (None,), np.arange(3), np.int64(2)]
+JUNK += [torch.ones(2), arms.Arm("he"), (arms.Arm,), "99999999999×8", "8×99999999999", "9" * 5000]
+junk = st.sampled_from(JUNK)
+GOOD = {
+    "data": "Digits",
+    "setting": "tiny",
+    "optimizer": "sgd",
+    "arms": ("default",),
+    "seeds": (0,),
+}
+
+
+def specified(kind, **words):
+    """A unit and its key; None where it is refused by a ValueError of one line."""
+    try:
+        unit = kind(**words)
+        with mock.patch.object(data, "checksum", lambda name: "x"):
+            key = cache.key(unit)
+    except ValueError as error:
+        assert 10 < len(str(error)) < 6000 and len(str(error).splitlines()) == 1
+        return None
+    assert len(key) == 32 and hash(unit) == hash(dataclasses.replace(unit))
+    return unit
+
+
 @settings(max_examples=250, deadline=None)
 @given(
     st.sampled_from([design.Training, design.Parity, design.Directions]),
@@ -482,19 +518,48 @@ tuples = lambda kind: st.lists(kind, max_size=3).map(tuple)  # noqa: E731
 def test_any_specification_has_a_key_or_a_clear_error(
     kind, name, setting, optimizer, arms, seeds, n
 ):
-    words = {
-        design.Training: (name, setting, optimizer, arms, seeds, n),
-        design.Parity: (name, setting, arms, seeds),
-        design.Directions: (setting, arms, seeds),
-    }[kind]
-    try:
-        unit = kind(*words)
-        with mock.patch.object(data, "checksum", lambda name: "x"):
-            key = cache.key(unit)
-    except ValueError as error:
-        assert 10 < len(str(error)) < 1000 and len(str(error).splitlines()) == 1
+    words = {"setting": setting, "arms": arms, "seeds": seeds}
+    if kind is not design.Directions:
+        words["data"] = name
+    if kind is design.Training:
+        words |= {"optimizer": optimizer, "epochs": n}
+    unit = specified(kind, **words)
+    assert unit is None or unit.seeds == seeds and (n >= 1 or kind is not design.Training)
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.dictionaries(st.sampled_from([f.name for f in dataclasses.fields(design.Training)]), junk,
+                       min_size=1, max_size=2))  # fmt: skip
+def test_a_specification_of_wrong_types_is_refused_by_name(changed):
+    unit = specified(design.Training, **GOOD | changed)
+    if unit is None:
         return
-    assert len(key) == 32 and unit.seeds == seeds and n >= 1 or kind is not design.Training
+    for name in ("arms", "seeds", "records", "observed"):
+        assert isinstance(getattr(unit, name), tuple)
+    assert {type(s) for s in unit.seeds} == {int} == {type(unit.epochs)}  # not NumPy's
+
+
+@pytest.mark.parametrize(
+    "changed, said",
+    [
+        ({"setting": 5}, "Training: setting must be a text, not 5"),
+        ({"seeds": ("0",)}, "Training: seeds[0] must be a whole number, not '0'"),
+        ({"seeds": (0, 1.0)}, "Training: seeds[1] must be a whole number, not 1.0"),
+        ({"arms": None}, "Training: arms must be a list, each a arm, not None"),
+        ({"epochs": "5"}, "Training: epochs must be a whole number, not '5'"),
+        ({"epochs": True}, "Training: epochs must be a whole number, not True"),
+        ({"arms": ("default+log_volume:dynamic@nan",)}, "must be a finite number or None, not nan"),
+        ({"setting": "99999999999×8"}, "the setting '99999999999×8' is too large"),
+    ],
+)
+def test_what_is_wrong_with_a_specification_is_said(changed, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        design.Training(**GOOD | changed)
+
+
+def test_checks_of_types_are_no_part_of_a_key():
+    checked = code.stripped("@partial(typed, check=f)\n@other\nclass A: pass")
+    assert ast.unparse(checked) == ast.unparse(code.stripped("@other\nclass A: pass"))
 
 
 # -------------------------------------------------------------------------------------- tensors
@@ -569,3 +634,107 @@ def test_any_dose_has_a_finite_strength_or_is_refused(name, coefficient, schedul
     strengths = [dose.at(step) for step in range(20)]
     assert all(0 <= s < float("inf") for s in strengths) or coefficient > 1e300
     assert dose.due(0) == (coefficient > 0)
+
+
+# ------------------------------------------------------------------------- modules, with a batch
+LAYERS = {
+    "linear": lambda n: nn.LazyLinear(n), "conv": lambda n: nn.LazyConv2d(n, 3, padding=1),
+    "depthwise": lambda n: nn.LazyConv2d(4, 1), "norm": lambda n: nn.LazyBatchNorm2d(),
+    "relu": lambda n: nn.ReLU(), "tanh": lambda n: nn.Tanh(), "dropout": lambda n: nn.Dropout(0.5),
+    "silent": lambda n: nn.Threshold(1e9, 0.0), "flat": lambda n: nn.Flatten(),
+    "broken": lambda n: nn.Threshold(-1e9, float("nan")),
+}  # fmt: skip
+BATCHES = {
+    "drawn": lambda x: x, "nan": lambda x: x * float("nan"), "one": lambda x: x[:1],
+    "empty": lambda x: x[:0], "constant": torch.ones_like, "half": torch.Tensor.half,
+    "list": lambda x: [x], "huge": lambda x: 1e30 * x, "flat": lambda x: x.flatten(),
+    "double": torch.Tensor.double, "numbers": torch.Tensor.tolist, "whole": torch.Tensor.long,
+}  # fmt: skip
+STARTS = [dndiv.standardized_, dndiv.alive_, dndiv.relayed_, dndiv.balanced_, dndiv.lsuv_]
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(st.tuples(st.sampled_from([*LAYERS, "linear", "conv"]), st.integers(1, 6)),
+             min_size=1, max_size=5),
+    st.sampled_from([*BATCHES, "drawn", "drawn"]),
+    st.sampled_from([dndiv.decorrelate_, dndiv.diagnose, *STARTS])
+    | junk.map(lambda start: partial(dndiv.decorrelate_, start=start)),
+)  # fmt: skip
+def test_any_module_and_batch_is_started_whole_or_refused_and_as_it_was(kinds, batch, how):
+    torch.manual_seed(0)
+    x = torch.randn(12, 2, 4, 4)
+    module = nn.Sequential(*(LAYERS[kind](n) for kind, n in kinds))
+    with contextlib.suppress(RuntimeError, ValueError):  # parts that do not fit stay lazy
+        module(x)
+    x = BATCHES[batch](x)
+    lazy = any(isinstance(p, nn.UninitializedParameter) for p in module.parameters())
+    before = None if lazy else copy.deepcopy(module.state_dict())
+    found = [_seen(m) for m in module.modules()]
+    try:
+        how(module, x)
+    except (ValueError, TypeError, RuntimeError) as error:
+        assert str(error)
+        if not isinstance(error, ValueError) and not hasattr(how, "keywords"):
+            with pytest.raises(type(error)):  # of a layer that cannot run on the batch
+                copy.deepcopy(module)(x)
+        if before is not None:
+            assert all(same(v, before[k]) for k, v in module.state_dict().items())
+    else:
+        assert all(p.isfinite().all() for p in module.parameters())
+    assert found == [_seen(m) for m in module.modules()]
+
+
+def _seen(module):
+    """What is to be as it was, whatever happens."""
+    return module.training, len(module._forward_hooks), len(module._forward_pre_hooks)
+
+
+def same(one, other):
+    return torch.equal(one.nan_to_num(7), other.nan_to_num(7))
+
+
+CALLS = {
+    "Dose": lambda **w: techniques.Dose(**{"name": "log_volume", "coefficient": 0.1} | w),
+    "Optimizer": lambda **w: population.Optimizer(**{"name": "sgd", "lr": 0.1} | w),
+    "decorrelated_": lambda **w: dndiv.decorrelated_(**{"tensor": torch.randn(3, 4)} | w),
+    "diagnose": lambda **w: dndiv.diagnose(**{"model": NET(), "inputs": torch.randn(9, 4)} | w),
+    "decorrelate_": lambda **w: dndiv.decorrelate_(**{"module": NET()} | w),
+    "log_volume": lambda **w: diversity.log_volume(**{"weights": torch.randn(3, 4)} | w),
+}
+
+
+def NET():
+    return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+
+
+def _reinforced(**words):
+    net = NET()
+    words = {"model": net, "optimizer": torch.optim.SGD(net.parameters(), 0.1),
+             "technique": "log_volume", "coefficient": 0.1} | words  # fmt: skip
+    dndiv.Reinforcement(**words).remove()
+
+
+CALLS["Reinforcement"] = _reinforced
+ARGUMENTS = {
+    **dict.fromkeys(["Dose"], ["name", "coefficient", "schedule", "over", "every"]),
+    "Optimizer": ["name", "lr", "betas", "eps"],
+    "decorrelated_": ["tensor", "gain", "generator"],
+    "diagnose": ["model", "inputs"],
+    "decorrelate_": ["module", "inputs", "generator"],
+    "log_volume": ["weights"],
+    "Reinforcement": ["model", "optimizer", "technique", "coefficient", "schedule", "over", "every",
+                      "layers", "seed"],
+}  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([(call, word) for call, words in ARGUMENTS.items() for word in words]), junk)
+def test_an_argument_of_a_wrong_type_is_refused_by_name(called, value):
+    call, word = called
+    if word == "layers" and callable(value):
+        return  # whatever it does then is the user's
+    try:
+        CALLS[call](**{word: value})
+    except ValueError as error:
+        assert str(error) and len(str(error)) < 6000
