@@ -44,6 +44,7 @@ from dndiv.paper import (
     names,
     notebooks,
     provenance,
+    report,
     reproduce,
     tables,
 )
@@ -65,6 +66,13 @@ def run(*words, **more):
     """A command in a process of its own."""
     words = [sys.executable, "-m", "dndiv", *words]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, **more)
+
+
+def killed():
+    """The id of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
 
 
 # ----------------------------------------------------------------------- a stranger's results
@@ -93,8 +101,40 @@ def test_a_folder_that_is_a_link_out_of_the_results_is_refused(
     (small / name).symlink_to(outside)
     assert commands.main(["run", "--preset", "smoke", "--jobs", "1"]) == 1
     said = capsys.readouterr().err
-    assert f"{small / name} is a symbolic link out of {small}, to {outside}" in said
+    assert f"{small / name} is a symbolic link, to {outside}" in said
     assert "set DNDIV_RESULTS" in said and not list(outside.iterdir())
+
+
+@pytest.mark.parametrize("name", ["smoke/tables", "cache"])
+def test_a_folder_that_is_a_link_within_the_results_is_refused_too(small, name, capsys):
+    other = small / "reference"
+    other.mkdir()
+    part = other / f"x.{platform.node()}.{killed()}.part"
+    part.write_text("half")
+    (small / "smoke").mkdir()
+    (small / name).symlink_to(other)
+    assert commands.main(["run", "--preset", "smoke", "--jobs", "1"]) == 1
+    assert f"{small / name} is a symbolic link, to {other}" in capsys.readouterr().err
+    assert list(other.iterdir()) == [part]  # nothing is removed behind a link, either
+
+
+@pytest.mark.parametrize("name", ["tables/x.csv.bz2", "figures/x.png", "claims.json", "notebooks"])
+@pytest.mark.parametrize("plant", ["link", "pipe"])
+def test_no_link_or_pipe_becomes_part_of_the_reference(
+    results, tmp_path_factory, monkeypatch, name, plant
+):
+    checkout = tmp_path_factory.mktemp("checkout")
+    monkeypatch.setattr(files, "ROOT", checkout)
+    (checkout / "precious").write_text("mine")
+    planted = results / "paper" / name
+    for folder in ("tables", "figures"):
+        (results / "paper" / folder).mkdir(parents=True)
+    (results / "paper" / "claims.json").write_text("[]")
+    planted.unlink(missing_ok=True)
+    planted.symlink_to(checkout / "precious") if plant == "link" else os.mkfifo(planted)
+    with pytest.raises(ValueError, match=f"{planted} is a link, pipe or device, and is not copied"):
+        report.promote()
+    assert [file.name for file in checkout.iterdir()] == ["precious"]
 
 
 def test_a_part_that_is_planted_as_a_link_is_replaced(results, tmp_path_factory):
@@ -202,9 +242,7 @@ def test_a_table_that_is_current_is_read_though_its_units_are_gone(small, monkey
 
 
 def test_what_killed_writers_have_left_in_results_is_removed(small):
-    killed = subprocess.Popen(["true"])
-    killed.wait()
-    parts = [small / name / f"x.{platform.node()}.{killed.pid}.part" for name in ("smoke", "cache")]
+    parts = [small / name / f"x.{platform.node()}.{killed()}.part" for name in ("smoke", "cache")]
     for part in parts:
         part.parent.mkdir()
         part.write_text("half")

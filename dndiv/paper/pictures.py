@@ -4,6 +4,8 @@ import base64
 import io
 from pathlib import Path
 
+from dndiv.paper import files
+
 COLORS = 256
 
 
@@ -28,7 +30,7 @@ def size(png: bytes) -> tuple[int, int]:
 
 def embedded(file: Path) -> dict[str, str | int]:
     """A PNG file, made small, as what an <img> takes: src, width, height."""
-    content = file.read_bytes()
+    content = files.content(file)
     width, height = size(content)
     text = base64.b64encode(small(content)).decode()
     return {"src": f"data:image/png;base64,{text}", "width": width, "height": height}

@@ -212,7 +212,7 @@ def _make_report(state: "State") -> bool:
 
 def _went(folder: Path) -> str:
     """Where the time went, in a sentence, by what a run has recorded."""
-    facts = json.loads((folder / "provenance.json").read_text("utf8"))
+    facts = files.stored(folder / "provenance.json")
     spent = sorted(((e["unit_seconds"], n) for n, e in facts["experiments"].items()), reverse=True)
     total = sum(seconds for seconds, _ in spent)
     parts = ", ".join(f"{name} {100 * s / max(total, 1e-9):.0f} %" for s, name in spent)
