@@ -204,12 +204,13 @@ def test_status_is_the_judgement_of_reproduce(small, capsys, monkeypatch):
         reproduce.make_tables(state("smoke"), "cpu", 1)
         claims.write_text("[]")
         here = state("smoke")
-        here.note(*reproduce._verdicts("smoke", here.sheets()))
+        here.note(reproduce._verdicts("smoke", here.sheets()))
 
     assert judged(capsys) == (1, {"tables/small": "missing", "claims.json": "missing",
-                                  "units": "1 missing"})  # fmt: skip
+                                  "figures": "current", "units": "1 missing"})  # fmt: skip
     make()
-    good = {"tables/small": "current", "claims.json": "current", "units": "1 current"}
+    good = {"tables/small": "current", "claims.json": "current"}
+    good |= {"figures": "current", "units": "1 current"}
     assert judged(capsys) == (0, good)
     table.write_bytes(table.read_bytes()[:-9])
     waits = "current, if the tables come out the same"
@@ -224,7 +225,65 @@ def test_status_is_the_judgement_of_reproduce(small, capsys, monkeypatch):
     assert judged(capsys) == (0, good | {"units": "1 damaged"}) and unit.exists()
     monkeypatch.setattr(cache, "_code", lambda *words: "other code")
     assert judged(capsys) == (1, {"tables/small": "stale", "claims.json": waits,
-                                  "units": "1 missing"})  # fmt: skip
+                                  "figures": "current", "units": "1 missing"})  # fmt: skip
+
+
+def test_a_figure_that_is_gone_or_damaged_is_drawn_again(small, tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("books")
+    draws = """from dndiv.paper import files
+files.atomically(files.results(PRESET) / "figures" / "x.png", lambda part: part.write_text("x"))"""
+    notebook(folder / "x.ipynb", draws)
+    monkeypatch.setattr(notebooks, "FOLDER", folder)
+    monkeypatch.setenv("DNDIV_RESULTS", str(small))  # of the kernel
+    figure = small / "smoke" / "figures" / "x.png"
+
+    run_of_others = subprocess.run
+
+    def run(words, **more):
+        if "notebook" not in words:
+            return run_of_others(words, **more)
+        return mock.Mock(returncode=notebooks.execute(folder / "x.ipynb", "smoke", "cpu"))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    state = reproduce.State
+    assert reproduce._execute([folder / "x.ipynb"], state("smoke"), {}, "cpu") == [True]
+    assert state("smoke").figures() == "current" and figure.read_text() == "x"
+    asked = []
+    monkeypatch.setattr(reproduce, "_execute", lambda books, *more: asked.append(books) or [False])
+    monkeypatch.setattr(reproduce.State, "sheets", lambda self: {})
+    for change, judged, again in (
+        (lambda: None, "current", []),
+        (lambda: figure.write_text(""), "damaged", ["x"]),
+        (figure.unlink, "missing", ["x"]),
+    ):
+        change()
+        assert state("smoke").figures() == judged
+        assert reproduce.reproduce("smoke", "cpu", 1) == 1
+        assert [book.stem for book in asked.pop()] == again
+
+
+def test_what_provenance_has_lost_is_recorded_again(small):
+    words = ["run", "--preset", "smoke", "--jobs", "1"]
+    assert commands.main(words) == 0
+    file = small / "smoke" / "provenance.json"
+    for damage in ("{}", '{"steps": [], "experiments": []}', None):
+        file.write_text(damage) if damage else file.unlink()
+        assert commands.main(words) == 0
+        found = json.loads(file.read_text())
+        assert found["experiments"]["small"]["units"] == 1 and "tables" in found["steps"]
+
+
+@pytest.mark.parametrize("name", ["claims.json", "provenance.json"])
+@pytest.mark.parametrize("content", ["", "{}", '[{"x": 1}]', "[", "3"])
+def test_a_damaged_file_of_a_run_is_named_with_the_remedy(results, capsys, name, content):
+    for each, text in (("claims.json", "[]"), ("provenance.json", "{}"), (name, content)):
+        (results / "smoke").mkdir(exist_ok=True)
+        (results / "smoke" / each).write_text(text)
+    if name == "provenance.json" and content == "{}":
+        return  # it is whole, and says little
+    assert commands.main(["report", "--preset", "smoke"]) == 1
+    said = capsys.readouterr().err
+    assert f"{results / 'smoke' / name} is damaged (" in said and "`make reproduce` makes" in said
 
 
 def test_a_table_that_is_current_is_read_though_its_units_are_gone(small, monkeypatch):
