@@ -401,7 +401,7 @@ def test_a_full_disk_and_kills_lose_nothing_and_the_same_command_goes_on(small, 
     assert len(whole) == 7
     code, said = finish(six("full", size=300))
     assert code == 1 and "Traceback" not in said and not content(small / "full")
-    assert "dndiv: [Errno 27] File too large" in said
+    assert "dndiv: [Errno 27] File too large\nMake room or give leave there, or set DNDIV_" in said
     assert finish(six("full"))[0] == 0 and content(small / "full") == whole
     for seen in range(6):  # killed when so many units are there
         process, _ = six("killed")
@@ -415,6 +415,20 @@ def test_a_full_disk_and_kills_lose_nothing_and_the_same_command_goes_on(small, 
     code, said = finish(six("killed"))
     assert code == 0 and content(small / "killed") == whole, said
     assert not list(small.rglob("*.part")) and finish(six("killed")) == (0, "")
+
+
+@pytest.mark.parametrize("module", ["pandas", "dndiv.paper.claims"])  # at the start, and later
+def test_an_interrupt_is_no_traceback(tmp_path, module):
+    """The module is one that interrupts while it is loaded, as Ctrl-C would."""
+    (tmp_path / "sitecustomize.py").write_text(f"""import os, signal, sys
+class Interrupts:
+    def find_spec(name, *more):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupts)
+""")
+    found = run("check", "--preset", "reference", env=os.environ | {"PYTHONPATH": f"{tmp_path}"})
+    assert found.returncode == 130 and "Traceback" not in found.stderr and not found.stdout
 
 
 def test_two_runs_at_once_make_the_same_tables(small, six):
@@ -434,7 +448,8 @@ def test_a_full_disk_behind_the_output_is_an_error_and_a_closed_pipe_no_tracebac
         words = [sys.executable, "-c", program]
         found = subprocess.run(words, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
     assert found.returncode == 1
-    assert found.stderr == "dndiv: [Errno 28] No space left on device\n"
+    assert found.stderr.startswith("dndiv: [Errno 28] No space left on device\nMake room or ")
+    assert len(found.stderr.splitlines()) == 2
     reading, writing = os.pipe()
     os.close(reading)
     found = subprocess.run(words, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True)
