@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from dndiv import diversity, init, probe
-from dndiv.checks import choose
+from dndiv.checks import choose, typed
 from dndiv.reinforcement import Reinforcement
 from dndiv.techniques import TECHNIQUES
 
@@ -145,6 +145,7 @@ class Report:
             raise AssertionError("\n".join(found))
 
 
+@typed
 def diagnose(
     model: nn.Module,
     inputs: Any,

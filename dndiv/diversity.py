@@ -13,10 +13,13 @@ import math
 import torch
 from torch import Tensor
 
+from dndiv.checks import typed
+
 # a unit is constant if its standard deviation is below this share of its largest absolute value
 CONSTANT = 1e-6
 
 
+@typed
 def weight_similarity(weights: Tensor) -> dict[str, Tensor]:
     """Cosines of the pairs i < j of rows: ``mean`` and ``max`` of their absolute values, and their
     ``signed`` mean.
@@ -30,6 +33,7 @@ def weight_similarity(weights: Tensor) -> dict[str, Tensor]:
     return _pairs(unit @ unit.mT, alive) | {"left_out": (~alive).sum(-1)}
 
 
+@typed
 def activation_correlation(activations: Tensor) -> dict[str, Tensor]:
     """Pearson correlations of the pairs i < j of units: ``mean`` and ``max`` of their absolute
     values, ``signed`` mean.
@@ -41,6 +45,7 @@ def activation_correlation(activations: Tensor) -> dict[str, Tensor]:
     return _pairs(correlation, alive) | {"left_out": (~alive).sum(-1)}
 
 
+@typed
 def correlation_matrix(activations: Tensor) -> tuple[Tensor, Tensor]:
     """(Pearson correlations [..., units, units], which units vary [..., units]); zero in rows of
     constant units."""
@@ -50,6 +55,7 @@ def correlation_matrix(activations: Tensor) -> tuple[Tensor, Tensor]:
     return unit @ unit.mT, alive
 
 
+@typed
 def effective_rank(activations: Tensor) -> Tensor:
     """exp of the entropy of the normalised singular values of the centred activations (Roy &
     Vetterli 2007).
@@ -62,6 +68,7 @@ def effective_rank(activations: Tensor) -> Tensor:
     return torch.where(s.sum(-1) > 0, torch.special.entr(share).sum(-1).exp(), 0)
 
 
+@typed
 def participation_ratio(activations: Tensor) -> Tensor:
     """(Σλ)² / Σλ² of the eigenvalues λ of the covariance of the activations; 0 where no unit
     varies.
@@ -77,11 +84,13 @@ def participation_ratio(activations: Tensor) -> Tensor:
     return torch.where(squares > 0, total.square() / squares.where(squares > 0, 1), 0)
 
 
+@typed
 def dead_fraction(activations: Tensor) -> Tensor:
     """The share of units that are 0 on all inputs. activations: [..., units, samples]."""
     return (activations == 0).all(-1).to(_real(activations).dtype).mean(-1)
 
 
+@typed
 def duplicate_fraction(activations: Tensor, above: float = 0.95) -> Tensor:
     """The share of units whose |correlation| with another unit of the layer exceeds ``above``;
     constant ones do not."""
@@ -89,6 +98,7 @@ def duplicate_fraction(activations: Tensor, above: float = 0.95) -> Tensor:
     return (_nearest(correlation) > above).to(correlation.dtype).mean(-1)
 
 
+@typed
 def nearest_similarity(activations: Tensor) -> Tensor:
     """Per unit, the largest |correlation| with another unit of its layer, [..., units]; NaN for
     constant units."""
@@ -105,6 +115,7 @@ def _nearest(correlation: Tensor) -> Tensor:
     return (correlation.abs() - 2 * own).amax(-1)
 
 
+@typed
 def log_volume(weights: Tensor) -> Tensor:
     """log det of the Gram matrix of the unit rows: 0 if they are orthogonal, −inf if dependent or
     zero, NaN where a norm is not finite.
@@ -127,6 +138,7 @@ def log_volume(weights: Tensor) -> Tensor:
     return torch.where(finite[..., 0, 0], volume, math.nan)
 
 
+@typed
 def ensemble_members(activations: Tensor, outgoing: Tensor, bias: Tensor) -> Tensor:
     """The neurons as ensemble members, f_i = H · v_i · h_i + b, whose mean is the layer's output.
 
@@ -139,6 +151,7 @@ def ensemble_members(activations: Tensor, outgoing: Tensor, bias: Tensor) -> Ten
     return members + bias[..., None, :, None]
 
 
+@typed
 def ambiguity(members: Tensor, target: Tensor) -> dict[str, Tensor]:
     """The ambiguity decomposition (Krogh & Vedelsby 1995): ``ensemble`` = ``member`` −
     ``ambiguity``.
@@ -159,6 +172,7 @@ def ambiguity(members: Tensor, target: Tensor) -> dict[str, Tensor]:
     }
 
 
+@typed
 def bias_variance_covariance(members: Tensor, target: Tensor) -> dict[str, Tensor]:
     """The decomposition of Ueda & Nakano (1996) over runs: ``error`` = ``bias``² + ``variance``/H +
     (1 − 1/H) ``covariance``.

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from dndiv import probe
+from dndiv.checks import typed
 
 # what can be treated; the weights of transposed ones are [in, out / groups, *kernel]
 Transposed = nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
@@ -38,6 +39,7 @@ SMALL = 64  # rows or fan-in, up to which all is computed in float64, from singu
 
 # ---------------------------------------------------------------------------------------------- of
 # one tensor
+@typed
 def decorrelated_(
     tensor: Tensor, gain: float | None = None, *, generator: torch.Generator | None = None
 ) -> Tensor:
@@ -76,6 +78,7 @@ def decorrelated_(
     return _redirect_(tensor, _tight_frame, gain, generator)
 
 
+@typed
 def simplex_(
     tensor: Tensor, gain: float | None = None, *, generator: torch.Generator | None = None
 ) -> Tensor:
@@ -91,6 +94,7 @@ def simplex_(
     return _redirect_(tensor, _simplex, gain, generator)
 
 
+@typed
 def gram_(
     tensor: Tensor,
     gain: float | None = None,
@@ -128,6 +132,7 @@ def gram_(
     return _redirect_(tensor, ascend, gain, generator)
 
 
+@typed
 @torch.no_grad()
 def equalized_(tensor: Tensor) -> Tensor:
     """Give all rows the root mean square of their norms: directions and total variance stay."""
@@ -345,6 +350,7 @@ def _simplex(unit):
 
 
 # ---------------------------------------------------------------------------------- of a module
+@typed
 @torch.no_grad()
 def decorrelate_(
     module: nn.Module,
@@ -388,6 +394,7 @@ def decorrelate_(
         return module if inputs is None else (start or balanced_)(module, inputs)
 
 
+@typed
 @torch.no_grad()
 def default_(module: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
     """Draw every layer anew as PyTorch does: weights and biases uniform in ±1/sqrt(fan-in).
@@ -402,6 +409,7 @@ def default_(module: nn.Module, generator: torch.Generator | None = None) -> nn.
     return module
 
 
+@typed
 @torch.no_grad()
 def lsuv_(module: nn.Module, inputs: Any, *, generator: torch.Generator | None = None) -> nn.Module:
     """Layer-sequential unit variance (Mishkin & Matas 2016, arXiv 1511.06422).
@@ -423,6 +431,7 @@ def lsuv_(module: nn.Module, inputs: Any, *, generator: torch.Generator | None =
         return _layer_by_layer(module, inputs, scale)
 
 
+@typed
 def standardized_(module: nn.Module, inputs: Any) -> nn.Module:
     """Bring each unit's pre-activation to zero mean and unit variance on a batch of inputs, layer
     by layer.
@@ -443,6 +452,7 @@ def standardized_(module: nn.Module, inputs: Any) -> nn.Module:
     return _standardize(module, inputs, raise_by=0.0)
 
 
+@typed
 def alive_(module: nn.Module, inputs: Any) -> nn.Module:
     """As ``standardized_``, with the biases of all but the last layer raised by one standard
     deviation.
@@ -454,6 +464,7 @@ def alive_(module: nn.Module, inputs: Any) -> nn.Module:
     return _standardize(module, inputs, raise_by=1.0)
 
 
+@typed
 def relayed_(module: nn.Module, inputs: Any) -> nn.Module:
     """As ``alive_``, but for the first layer, which stays standardized, and the last, which starts
     small: where only one hidden layer is left to bend the signal, it must.
@@ -486,6 +497,7 @@ def _standardize(module, inputs, raise_by, relay=False):
     return _layer_by_layer(module, inputs, adjust)
 
 
+@typed
 def balanced_(module: nn.Module, inputs: Any) -> nn.Module:
     """Balance the units of each layer on a batch of inputs, at the scale that the layer has.
 

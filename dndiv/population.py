@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dndiv import streams
-from dndiv.checks import choose
+from dndiv.checks import choose, typed
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU,
@@ -54,6 +54,7 @@ MOMENTUM = 0.95  # of Muon, Nesterov's
 Noise = Callable[[int, Tensor], None]
 
 
+@typed
 @dataclass(frozen=True)
 class Optimizer:
     """Plain SGD or Adam, with the update of ``torch.optim.SGD`` and ``torch.optim.Adam``; or Muon.

@@ -21,7 +21,7 @@ from torch import Tensor, distributed, nn
 from torch.optim import LBFGS, Optimizer
 
 from dndiv import streams
-from dndiv.checks import choose
+from dndiv.checks import choose, typed
 from dndiv.init import Layer, blocks
 from dndiv.recording import PACKED, Choice, Recorder, Watch, inputs, refuse_sharded, units_first
 from dndiv.techniques import Dose, by_shape
@@ -73,6 +73,7 @@ class Reinforcement:
     out of range, an optimizer of another model, and models that a technique cannot act on.
     """
 
+    @typed
     def __init__(
         self,
         model: nn.Module,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dndiv import changes, penalties
-from dndiv.checks import choose
+from dndiv.checks import choose, typed
 from dndiv.penalties import Strength
 
 SCHEDULES = ("constant", "annealed", "dynamic")
@@ -139,6 +139,7 @@ def by_shape(layers: Sequence[Tensor]) -> Iterator[tuple[list[int], Tensor]]:
 
 
 # ---------------------------------------------------------------------------- strength in time
+@typed
 @dataclass(frozen=True)
 class Dose:
     """How strongly a technique acts.

@@ -268,7 +268,9 @@ def test_an_interrupted_command_says_that_it_goes_on_and_a_full_disk_is_named(mo
     reproduce_module = reproduce
     assert stop(KeyboardInterrupt())[0] == 130
     code, said = stop(OSError(28, "No space left on device", "/x/y"))
-    assert code == 1 and said == "dndiv: [Errno 28] No space left on device: '/x/y'\n"
+    error, remedy = said.splitlines()
+    assert code == 1 and error == "dndiv: [Errno 28] No space left on device: '/x/y'"
+    assert remedy.startswith("Make room or give leave there, or set DNDIV_RESULTS")
 
 
 def test_outside_a_checkout_the_commands_say_so(here, tmp_path, monkeypatch, capsys):

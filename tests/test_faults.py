@@ -1,12 +1,16 @@
 """What must not break it: links and pipes in a stranger's results, damage, killed processes, full
 disks, bad settings, edited files, and random input. Each is right, or a clear error."""
 
+import ast
 import contextlib
+import copy
+import dataclasses
 import io
 import json
 import multiprocessing
 import os
 import platform
+import re
 import resource
 import shutil
 import signal
@@ -14,18 +18,24 @@ import subprocess
 import sys
 import time
 import warnings
+from functools import partial
 from unittest import mock
 
 import nbformat
+import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from torch import nn
 
-from dndiv import diversity, techniques
+import dndiv
+from dndiv import diversity, population, techniques
 from dndiv.paper import (
+    arms,
     cache,
+    code,
     commands,
     coverage,
     data,
@@ -34,6 +44,7 @@ from dndiv.paper import (
     names,
     notebooks,
     provenance,
+    report,
     reproduce,
     tables,
 )
@@ -55,6 +66,13 @@ def run(*words, **more):
     """A command in a process of its own."""
     words = [sys.executable, "-m", "dndiv", *words]
     return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, **more)
+
+
+def killed():
+    """The id of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
 
 
 # ----------------------------------------------------------------------- a stranger's results
@@ -83,8 +101,40 @@ def test_a_folder_that_is_a_link_out_of_the_results_is_refused(
     (small / name).symlink_to(outside)
     assert commands.main(["run", "--preset", "smoke", "--jobs", "1"]) == 1
     said = capsys.readouterr().err
-    assert f"{small / name} is a symbolic link out of {small}, to {outside}" in said
+    assert f"{small / name} is a symbolic link, to {outside}" in said
     assert "set DNDIV_RESULTS" in said and not list(outside.iterdir())
+
+
+@pytest.mark.parametrize("name", ["smoke/tables", "cache"])
+def test_a_folder_that_is_a_link_within_the_results_is_refused_too(small, name, capsys):
+    other = small / "reference"
+    other.mkdir()
+    part = other / f"x.{platform.node()}.{killed()}.part"
+    part.write_text("half")
+    (small / "smoke").mkdir()
+    (small / name).symlink_to(other)
+    assert commands.main(["run", "--preset", "smoke", "--jobs", "1"]) == 1
+    assert f"{small / name} is a symbolic link, to {other}" in capsys.readouterr().err
+    assert list(other.iterdir()) == [part]  # nothing is removed behind a link, either
+
+
+@pytest.mark.parametrize("name", ["tables/x.csv.bz2", "figures/x.png", "claims.json", "notebooks"])
+@pytest.mark.parametrize("plant", ["link", "pipe"])
+def test_no_link_or_pipe_becomes_part_of_the_reference(
+    results, tmp_path_factory, monkeypatch, name, plant
+):
+    checkout = tmp_path_factory.mktemp("checkout")
+    monkeypatch.setattr(files, "ROOT", checkout)
+    (checkout / "precious").write_text("mine")
+    planted = results / "paper" / name
+    for folder in ("tables", "figures"):
+        (results / "paper" / folder).mkdir(parents=True)
+    (results / "paper" / "claims.json").write_text("[]")
+    planted.unlink(missing_ok=True)
+    planted.symlink_to(checkout / "precious") if plant == "link" else os.mkfifo(planted)
+    with pytest.raises(ValueError, match=f"{planted} is a link, pipe or device, and is not copied"):
+        report.promote()
+    assert [file.name for file in checkout.iterdir()] == ["precious"]
 
 
 def test_a_part_that_is_planted_as_a_link_is_replaced(results, tmp_path_factory):
@@ -154,12 +204,13 @@ def test_status_is_the_judgement_of_reproduce(small, capsys, monkeypatch):
         reproduce.make_tables(state("smoke"), "cpu", 1)
         claims.write_text("[]")
         here = state("smoke")
-        here.note(*reproduce._verdicts("smoke", here.sheets()))
+        here.note(reproduce._verdicts("smoke", here.sheets()))
 
     assert judged(capsys) == (1, {"tables/small": "missing", "claims.json": "missing",
-                                  "units": "1 missing"})  # fmt: skip
+                                  "figures": "current", "units": "1 missing"})  # fmt: skip
     make()
-    good = {"tables/small": "current", "claims.json": "current", "units": "1 current"}
+    good = {"tables/small": "current", "claims.json": "current"}
+    good |= {"figures": "current", "units": "1 current"}
     assert judged(capsys) == (0, good)
     table.write_bytes(table.read_bytes()[:-9])
     waits = "current, if the tables come out the same"
@@ -174,7 +225,65 @@ def test_status_is_the_judgement_of_reproduce(small, capsys, monkeypatch):
     assert judged(capsys) == (0, good | {"units": "1 damaged"}) and unit.exists()
     monkeypatch.setattr(cache, "_code", lambda *words: "other code")
     assert judged(capsys) == (1, {"tables/small": "stale", "claims.json": waits,
-                                  "units": "1 missing"})  # fmt: skip
+                                  "figures": "current", "units": "1 missing"})  # fmt: skip
+
+
+def test_a_figure_that_is_gone_or_damaged_is_drawn_again(small, tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("books")
+    draws = """from dndiv.paper import files
+files.atomically(files.results(PRESET) / "figures" / "x.png", lambda part: part.write_text("x"))"""
+    notebook(folder / "x.ipynb", draws)
+    monkeypatch.setattr(notebooks, "FOLDER", folder)
+    monkeypatch.setenv("DNDIV_RESULTS", str(small))  # of the kernel
+    figure = small / "smoke" / "figures" / "x.png"
+
+    run_of_others = subprocess.run
+
+    def run(words, **more):
+        if "notebook" not in words:
+            return run_of_others(words, **more)
+        return mock.Mock(returncode=notebooks.execute(folder / "x.ipynb", "smoke", "cpu"))
+
+    monkeypatch.setattr(subprocess, "run", run)
+    state = reproduce.State
+    assert reproduce._execute([folder / "x.ipynb"], state("smoke"), {}, "cpu") == [True]
+    assert state("smoke").figures() == "current" and figure.read_text() == "x"
+    asked = []
+    monkeypatch.setattr(reproduce, "_execute", lambda books, *more: asked.append(books) or [False])
+    monkeypatch.setattr(reproduce.State, "sheets", lambda self: {})
+    for change, judged, again in (
+        (lambda: None, "current", []),
+        (lambda: figure.write_text(""), "damaged", ["x"]),
+        (figure.unlink, "missing", ["x"]),
+    ):
+        change()
+        assert state("smoke").figures() == judged
+        assert reproduce.reproduce("smoke", "cpu", 1) == 1
+        assert [book.stem for book in asked.pop()] == again
+
+
+def test_what_provenance_has_lost_is_recorded_again(small):
+    words = ["run", "--preset", "smoke", "--jobs", "1"]
+    assert commands.main(words) == 0
+    file = small / "smoke" / "provenance.json"
+    for damage in ("{}", '{"steps": [], "experiments": []}', None):
+        file.write_text(damage) if damage else file.unlink()
+        assert commands.main(words) == 0
+        found = json.loads(file.read_text())
+        assert found["experiments"]["small"]["units"] == 1 and "tables" in found["steps"]
+
+
+@pytest.mark.parametrize("name", ["claims.json", "provenance.json"])
+@pytest.mark.parametrize("content", ["", "{}", '[{"x": 1}]', "[", "3"])
+def test_a_damaged_file_of_a_run_is_named_with_the_remedy(results, capsys, name, content):
+    for each, text in (("claims.json", "[]"), ("provenance.json", "{}"), (name, content)):
+        (results / "smoke").mkdir(exist_ok=True)
+        (results / "smoke" / each).write_text(text)
+    if name == "provenance.json" and content == "{}":
+        return  # it is whole, and says little
+    assert commands.main(["report", "--preset", "smoke"]) == 1
+    said = capsys.readouterr().err
+    assert f"{results / 'smoke' / name} is damaged (" in said and "`make reproduce` makes" in said
 
 
 def test_a_table_that_is_current_is_read_though_its_units_are_gone(small, monkeypatch):
@@ -192,9 +301,7 @@ def test_a_table_that_is_current_is_read_though_its_units_are_gone(small, monkey
 
 
 def test_what_killed_writers_have_left_in_results_is_removed(small):
-    killed = subprocess.Popen(["true"])
-    killed.wait()
-    parts = [small / name / f"x.{platform.node()}.{killed.pid}.part" for name in ("smoke", "cache")]
+    parts = [small / name / f"x.{platform.node()}.{killed()}.part" for name in ("smoke", "cache")]
     for part in parts:
         part.parent.mkdir()
         part.write_text("half")
@@ -294,7 +401,7 @@ def test_a_full_disk_and_kills_lose_nothing_and_the_same_command_goes_on(small, 
     assert len(whole) == 7
     code, said = finish(six("full", size=300))
     assert code == 1 and "Traceback" not in said and not content(small / "full")
-    assert "dndiv: [Errno 27] File too large" in said
+    assert "dndiv: [Errno 27] File too large\nMake room or give leave there, or set DNDIV_" in said
     assert finish(six("full"))[0] == 0 and content(small / "full") == whole
     for seen in range(6):  # killed when so many units are there
         process, _ = six("killed")
@@ -308,6 +415,20 @@ def test_a_full_disk_and_kills_lose_nothing_and_the_same_command_goes_on(small, 
     code, said = finish(six("killed"))
     assert code == 0 and content(small / "killed") == whole, said
     assert not list(small.rglob("*.part")) and finish(six("killed")) == (0, "")
+
+
+@pytest.mark.parametrize("module", ["pandas", "dndiv.paper.claims"])  # at the start, and later
+def test_an_interrupt_is_no_traceback(tmp_path, module):
+    """The module is one that interrupts while it is loaded, as Ctrl-C would."""
+    (tmp_path / "sitecustomize.py").write_text(f"""import os, signal, sys
+class Interrupts:
+    def find_spec(name, *more):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupts)
+""")
+    found = run("check", "--preset", "reference", env=os.environ | {"PYTHONPATH": f"{tmp_path}"})
+    assert found.returncode == 130 and "Traceback" not in found.stderr and not found.stdout
 
 
 def test_two_runs_at_once_make_the_same_tables(small, six):
@@ -327,7 +448,8 @@ def test_a_full_disk_behind_the_output_is_an_error_and_a_closed_pipe_no_tracebac
         words = [sys.executable, "-c", program]
         found = subprocess.run(words, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
     assert found.returncode == 1
-    assert found.stderr == "dndiv: [Errno 28] No space left on device\n"
+    assert found.stderr.startswith("dndiv: [Errno 28] No space left on device\nMake room or ")
+    assert len(found.stderr.splitlines()) == 2
     reading, writing = os.pipe()
     os.close(reading)
     found = subprocess.run(words, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True)
@@ -420,6 +542,8 @@ WORDS = st.sampled_from(
 
 
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@example(["run", "\x0c"])
+@example(["run", "\n"])
 @given(st.lists(st.one_of(WORDS, WORDS, st.text(max_size=4)), max_size=5))
 def test_any_words_are_a_command_or_a_clear_error(results, words):
     """Commands are stopped where they would start to work; what they say until then counts."""
@@ -437,14 +561,14 @@ def test_any_words_are_a_command_or_a_clear_error(results, words):
             code = commands.main(words)
         except SystemExit as error:  # of argparse
             code = error.code
-    said = err.getvalue().splitlines()
+    said = err.getvalue().rstrip("\n").split("\n")  # a word may hold what splitlines splits at
     assert code in (0, 1, 2) and "Traceback" not in err.getvalue()
     if code == 0:
         assert "-h" in words or any("--help".startswith(w) and len(w) > 2 for w in words)
     if code == 1:
         assert 1 <= len(said) <= 3 and said[0].startswith("dndiv: ") and "Error:" not in said[0]
     if code == 2:
-        assert "python -m dndiv" in said[-1] and "error: " in said[-1]
+        assert re.search("^python -m dndiv.*: error: ", err.getvalue(), re.MULTILINE)
 
 
 # ------------------------------------------------------------------------------- specifications
@@ -474,6 +598,32 @@ counts = st.one_of(st.integers(-2, 4), st.sampled_from([10**6 - 1, 10**6, 2**70]
 tuples = lambda kind: st.lists(kind, max_size=3).map(tuple)  # noqa: E731
 
 
+JUNK = [None, 5, -1, 1.5, float("nan"), "5", b"x", True, {}, set(), object(), int, lambda: 0]
+JUNK += [range(3), [0, 1], ["default"], ("0",), (1.0,), (True,), (None,), np.arange(3), np.int64(2)]
+JUNK += [torch.ones(2), arms.Arm("he"), (arms.Arm,), "99999999999×8", "8×99999999999", "9" * 5000]
+junk = st.sampled_from(JUNK)
+GOOD = {
+    "data": "Digits",
+    "setting": "tiny",
+    "optimizer": "sgd",
+    "arms": ("default",),
+    "seeds": (0,),
+}
+
+
+def specified(kind, **words):
+    """A unit and its key; None where it is refused by a ValueError of one line."""
+    try:
+        unit = kind(**words)
+        with mock.patch.object(data, "checksum", lambda name: "x"):
+            key = cache.key(unit)
+    except ValueError as error:
+        assert 10 < len(str(error)) < 6000 and len(str(error).splitlines()) == 1
+        return None
+    assert len(key) == 32 and hash(unit) == hash(dataclasses.replace(unit))
+    return unit
+
+
 @settings(max_examples=250, deadline=None)
 @given(
     st.sampled_from([design.Training, design.Parity, design.Directions]),
@@ -482,19 +632,48 @@ tuples = lambda kind: st.lists(kind, max_size=3).map(tuple)  # noqa: E731
 def test_any_specification_has_a_key_or_a_clear_error(
     kind, name, setting, optimizer, arms, seeds, n
 ):
-    words = {
-        design.Training: (name, setting, optimizer, arms, seeds, n),
-        design.Parity: (name, setting, arms, seeds),
-        design.Directions: (setting, arms, seeds),
-    }[kind]
-    try:
-        unit = kind(*words)
-        with mock.patch.object(data, "checksum", lambda name: "x"):
-            key = cache.key(unit)
-    except ValueError as error:
-        assert 10 < len(str(error)) < 1000 and len(str(error).splitlines()) == 1
+    words = {"setting": setting, "arms": arms, "seeds": seeds}
+    if kind is not design.Directions:
+        words["data"] = name
+    if kind is design.Training:
+        words |= {"optimizer": optimizer, "epochs": n}
+    unit = specified(kind, **words)
+    assert unit is None or unit.seeds == seeds and (n >= 1 or kind is not design.Training)
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.dictionaries(st.sampled_from([f.name for f in dataclasses.fields(design.Training)]), junk,
+                       min_size=1, max_size=2))  # fmt: skip
+def test_a_specification_of_wrong_types_is_refused_by_name(changed):
+    unit = specified(design.Training, **GOOD | changed)
+    if unit is None:
         return
-    assert len(key) == 32 and unit.seeds == seeds and n >= 1 or kind is not design.Training
+    for name in ("arms", "seeds", "records", "observed"):
+        assert isinstance(getattr(unit, name), tuple)
+    assert {type(s) for s in unit.seeds} == {int} == {type(unit.epochs)}  # not NumPy's
+
+
+@pytest.mark.parametrize(
+    "changed, said",
+    [
+        ({"setting": 5}, "Training: setting must be a text, not 5"),
+        ({"seeds": ("0",)}, "Training: seeds[0] must be a whole number, not '0'"),
+        ({"seeds": (0, 1.0)}, "Training: seeds[1] must be a whole number, not 1.0"),
+        ({"arms": None}, "Training: arms must be a list, each a arm, not None"),
+        ({"epochs": "5"}, "Training: epochs must be a whole number, not '5'"),
+        ({"epochs": True}, "Training: epochs must be a whole number, not True"),
+        ({"arms": ("default+log_volume:dynamic@nan",)}, "must be a finite number or None, not nan"),
+        ({"setting": "99999999999×8"}, "the setting '99999999999×8' is too large"),
+    ],
+)
+def test_what_is_wrong_with_a_specification_is_said(changed, said):
+    with pytest.raises(ValueError, match=re.escape(said)):
+        design.Training(**GOOD | changed)
+
+
+def test_checks_of_types_are_no_part_of_a_key():
+    checked = code.stripped("@partial(typed, check=f)\n@other\nclass A: pass")
+    assert ast.unparse(checked) == ast.unparse(code.stripped("@other\nclass A: pass"))
 
 
 # -------------------------------------------------------------------------------------- tensors
@@ -569,3 +748,107 @@ def test_any_dose_has_a_finite_strength_or_is_refused(name, coefficient, schedul
     strengths = [dose.at(step) for step in range(20)]
     assert all(0 <= s < float("inf") for s in strengths) or coefficient > 1e300
     assert dose.due(0) == (coefficient > 0)
+
+
+# ------------------------------------------------------------------------- modules, with a batch
+LAYERS = {
+    "linear": lambda n: nn.LazyLinear(n), "conv": lambda n: nn.LazyConv2d(n, 3, padding=1),
+    "depthwise": lambda n: nn.LazyConv2d(4, 1), "norm": lambda n: nn.LazyBatchNorm2d(),
+    "relu": lambda n: nn.ReLU(), "tanh": lambda n: nn.Tanh(), "dropout": lambda n: nn.Dropout(0.5),
+    "silent": lambda n: nn.Threshold(1e9, 0.0), "flat": lambda n: nn.Flatten(),
+    "broken": lambda n: nn.Threshold(-1e9, float("nan")),
+}  # fmt: skip
+BATCHES = {
+    "drawn": lambda x: x, "nan": lambda x: x * float("nan"), "one": lambda x: x[:1],
+    "empty": lambda x: x[:0], "constant": torch.ones_like, "half": torch.Tensor.half,
+    "list": lambda x: [x], "huge": lambda x: 1e30 * x, "flat": lambda x: x.flatten(),
+    "double": torch.Tensor.double, "numbers": torch.Tensor.tolist, "whole": torch.Tensor.long,
+}  # fmt: skip
+STARTS = [dndiv.standardized_, dndiv.alive_, dndiv.relayed_, dndiv.balanced_, dndiv.lsuv_]
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    st.lists(st.tuples(st.sampled_from([*LAYERS, "linear", "conv"]), st.integers(1, 6)),
+             min_size=1, max_size=5),
+    st.sampled_from([*BATCHES, "drawn", "drawn"]),
+    st.sampled_from([dndiv.decorrelate_, dndiv.diagnose, *STARTS])
+    | junk.map(lambda start: partial(dndiv.decorrelate_, start=start)),
+)  # fmt: skip
+def test_any_module_and_batch_is_started_whole_or_refused_and_as_it_was(kinds, batch, how):
+    torch.manual_seed(0)
+    x = torch.randn(12, 2, 4, 4)
+    module = nn.Sequential(*(LAYERS[kind](n) for kind, n in kinds))
+    with contextlib.suppress(RuntimeError, ValueError):  # parts that do not fit stay lazy
+        module(x)
+    x = BATCHES[batch](x)
+    lazy = any(isinstance(p, nn.UninitializedParameter) for p in module.parameters())
+    before = None if lazy else copy.deepcopy(module.state_dict())
+    found = [_seen(m) for m in module.modules()]
+    try:
+        how(module, x)
+    except (ValueError, TypeError, RuntimeError) as error:
+        assert str(error)
+        if not isinstance(error, ValueError) and not hasattr(how, "keywords"):
+            with pytest.raises(type(error)):  # of a layer that cannot run on the batch
+                copy.deepcopy(module)(x)
+        if before is not None:
+            assert all(same(v, before[k]) for k, v in module.state_dict().items())
+    else:
+        assert all(p.isfinite().all() for p in module.parameters())
+    assert found == [_seen(m) for m in module.modules()]
+
+
+def _seen(module):
+    """What is to be as it was, whatever happens."""
+    return module.training, len(module._forward_hooks), len(module._forward_pre_hooks)
+
+
+def same(one, other):
+    return torch.equal(one.nan_to_num(7), other.nan_to_num(7))
+
+
+CALLS = {
+    "Dose": lambda **w: techniques.Dose(**{"name": "log_volume", "coefficient": 0.1} | w),
+    "Optimizer": lambda **w: population.Optimizer(**{"name": "sgd", "lr": 0.1} | w),
+    "decorrelated_": lambda **w: dndiv.decorrelated_(**{"tensor": torch.randn(3, 4)} | w),
+    "diagnose": lambda **w: dndiv.diagnose(**{"model": NET(), "inputs": torch.randn(9, 4)} | w),
+    "decorrelate_": lambda **w: dndiv.decorrelate_(**{"module": NET()} | w),
+    "log_volume": lambda **w: diversity.log_volume(**{"weights": torch.randn(3, 4)} | w),
+}
+
+
+def NET():
+    return nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+
+
+def _reinforced(**words):
+    net = NET()
+    words = {"model": net, "optimizer": torch.optim.SGD(net.parameters(), 0.1),
+             "technique": "log_volume", "coefficient": 0.1} | words  # fmt: skip
+    dndiv.Reinforcement(**words).remove()
+
+
+CALLS["Reinforcement"] = _reinforced
+ARGUMENTS = {
+    **dict.fromkeys(["Dose"], ["name", "coefficient", "schedule", "over", "every"]),
+    "Optimizer": ["name", "lr", "betas", "eps"],
+    "decorrelated_": ["tensor", "gain", "generator"],
+    "diagnose": ["model", "inputs"],
+    "decorrelate_": ["module", "inputs", "generator"],
+    "log_volume": ["weights"],
+    "Reinforcement": ["model", "optimizer", "technique", "coefficient", "schedule", "over", "every",
+                      "layers", "seed"],
+}  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([(call, word) for call, words in ARGUMENTS.items() for word in words]), junk)
+def test_an_argument_of_a_wrong_type_is_refused_by_name(called, value):
+    call, word = called
+    if word == "layers" and callable(value):
+        return  # whatever it does then is the user's
+    try:
+        CALLS[call](**{word: value})
+    except ValueError as error:
+        assert str(error) and len(str(error)) < 6000

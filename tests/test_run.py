@@ -4,6 +4,7 @@ import dataclasses
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 
@@ -339,6 +340,68 @@ def test_a_cluster_that_loses_all_workers_is_an_error_and_keeps_what_is_finished
     said = capsys.readouterr().err
     assert "computing 20 units on cpu, 1 workers of tcp" in said and "\n0 workers of tcp" in said
     assert 1 <= len(list((small / "cache").glob("*.csv"))) < 20
+
+
+@pytest.mark.parametrize("lost", [signal.SIGKILL, signal.SIGSTOP])  # gone, and silent
+def test_a_cluster_whose_scheduler_is_lost_is_an_error_and_keeps_what_is_finished(
+    small, tmp_path_factory, monkeypatch, capfd, lost
+):
+    from distributed import Client
+
+    many = [Training("Digits", "tiny", "sgd", ("default",), (s,), epochs=4) for s in range(20)]
+    monkeypatch.setitem(design.EXPERIMENTS, "small", lambda preset, names: many)
+    monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "2")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        host, port = server.getsockname()
+    address, own = f"tcp://{host}:{port}", tmp_path_factory.mktemp("own")
+    monkeypatch.setenv("DNDIV_CLUSTER", address)
+    more = {"cwd": own, "stderr": subprocess.DEVNULL}
+    more["env"] = os.environ | {"PYTHONPATH": str(files.ROOT)}
+
+    def start(role, *words):
+        dask = [sys.executable, "-m", f"distributed.cli.dask_{role}", "--no-dashboard"]
+        return subprocess.Popen([*dask, *words], **more)
+
+    scheduler = start("scheduler", "--host", host, "--port", str(port))
+    worker = start("worker", address, "--nthreads", "1", "--no-nanny", "--local-directory", own)
+    keep = cache.keep
+
+    def keep_and_lose(*words):
+        keep(*words)
+        scheduler.send_signal(lost)
+
+    monkeypatch.setattr(cache, "keep", keep_and_lose)
+    try:
+        with Client(address, timeout=60) as client:
+            client.wait_for_workers(1, timeout=60)
+        with pytest.raises(
+            RuntimeError, match=r"the scheduler at .* is lost \(\w+\); start it and"
+        ):
+            tables.table("small", "smoke")
+    finally:
+        for process in (worker, scheduler):
+            process.kill()
+            process.wait()
+    assert "Traceback" not in capfd.readouterr().err
+    assert 1 <= len(list((small / "cache").glob("*.csv"))) < 20
+
+
+def test_a_unit_that_kills_its_workers_is_an_error_that_says_so(small, tmp_path, monkeypatch):
+    import dask
+
+    keep = cache.keep
+    with dask.config.set({"distributed.scheduler.allowed-failures": 0}):
+        with local_cluster(tmp_path, 1) as cluster:
+            monkeypatch.setenv("DNDIV_CLUSTER", cluster.scheduler_address)
+            [worker] = cluster.workers.values()
+
+            def keep_and_kill(*words):
+                keep(*words)
+                os.kill(worker.pid, signal.SIGKILL)
+
+            monkeypatch.setattr(cache, "keep", keep_and_kill)
+            with pytest.raises(RuntimeError, match="workers die of a unit, for want"):
+                tables.table("small", "smoke")
 
 
 def test_a_cluster_over_tls_needs_a_certificate(small, tmp_path, monkeypatch):

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
+from dndiv.checks import typed
 
+
+@typed
 @dataclass(frozen=True)
 class Arm:
     """One treatment of a network: how it starts, and a technique that acts while it trains.

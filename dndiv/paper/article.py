@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from dndiv.paper import books, pictures
+from dndiv.paper import books, files, pictures
 
 PAGES = 8
 PLAIN = (
@@ -84,7 +84,7 @@ def _set(said: dict, **options):
         folder = Path(name)
         (folder / "said.json").write_text(json.dumps(facts), "utf8")
         for file in filter(None, (part["file"] for part in parts)):
-            picture = (said["folder"] / "figures" / file).read_bytes()
+            picture = files.content(said["folder"] / "figures" / file)
             (folder / file).write_bytes(pictures.small(picture))
         source = shutil.copy(page.TEMPLATES / "report.typ", folder)
         for shown in range(len(parts), -1, -1):

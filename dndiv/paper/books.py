@@ -58,7 +58,7 @@ def representative(section: Section) -> Picture | None:
 
 def _section(source: Path, preset: str, there: set[str]) -> Section:
     copy = notebooks.executed(source, preset)
-    cells = json.loads((copy if copy.exists() else source).read_text("utf8"))["cells"]
+    cells = json.loads((copy if copy.is_file() else source).read_text("utf8"))["cells"]
     words = [_words(cell) for cell in cells]
     section = Section(source.stem, *_opening(words[0]))
     imports = _imports(cells)

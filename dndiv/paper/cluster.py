@@ -9,10 +9,13 @@ authentication. With ``tls://`` there is, by the certificates that Dask's own se
 (``DASK_DISTRIBUTED__COMM__TLS__CA_FILE``, ``…__CLIENT__CERT`` and ``…__CLIENT__KEY``).
 """
 
+import logging
 import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
+from contextlib import suppress
 
 from dndiv.paper import cache, provenance
 from dndiv.paper.design import Unit
@@ -27,39 +30,65 @@ class ClusterError(RuntimeError):
 def results(address: str, todo: Sequence[Unit], device: str) -> Iterator:
     """Where the units are computed, then their results in any order, as ``run._run`` gives them.
 
-    A unit of a lost worker is computed by another. Where there is no worker for a minute, or for
-    ``DNDIV_CLUSTER_WAIT`` seconds, it is an error.
+    A unit of a lost worker is computed by another. Where there is no worker, or no word of the
+    scheduler, for a minute, or for ``DNDIV_CLUSTER_WAIT`` seconds, it is an error.
     """
     patience = _patience()
     client = _client(address, patience)
-    from distributed import wait
+    try:
+        yield from _results(client, address, todo, device, patience)
+    finally:
+        with suppress(OSError):  # a scheduler that is gone is not waited for
+            client.close(timeout=min(10, patience))
 
-    with client:
-        seen = time.monotonic()  # when there was a worker
-        while not (workers := len(client.nthreads())):
+
+def _results(client, address: str, todo: Sequence[Unit], device: str, patience: float) -> Iterator:
+    from distributed import KilledWorker, wait
+
+    def ask(question, *words, **more):
+        try:
+            return question(*words, **more)
+        except (OSError, CancelledError) as error:  # a silent one times out, which is an OSError
+            raise ClusterError(
+                f"the scheduler at DNDIV_CLUSTER={address} is lost ({type(error).__name__}); start "
+                "it and its workers again, and run the same command again: what is finished is kept"
+            ) from error
+
+    def count():
+        return len(ask(client.sync, client.scheduler.ncores, callback_timeout=patience))
+
+    def finished():
+        try:
+            return wait(pending, timeout=min(1, patience / 10), return_when="FIRST_COMPLETED").done
+        except TimeoutError:
+            return set()
+
+    seen = time.monotonic()  # when there was a worker
+    while not (workers := count()):
+        _give_up(address, seen, patience)
+        time.sleep(min(1, patience / 10))
+    yield f"{device}, {workers} workers of {address}"
+    wanted = [(unit, device, terms(unit)) for unit in todo]
+    pending = set(client.map(compute, *zip(*wanted), pure=False))
+    before, seen = workers, time.monotonic()
+    while pending:
+        done = ask(finished)
+        workers = count()
+        if workers != before:
+            _say(f"{workers} workers of {address}")
+            before = workers
+        if workers:
+            seen = time.monotonic()
+        elif not done:
             _give_up(address, seen, patience)
-            time.sleep(min(1, patience / 10))
-        yield f"{device}, {workers} workers of {address}"
-        wanted = [(unit, device, terms(unit)) for unit in todo]
-        pending = set(client.map(compute, *zip(*wanted), pure=False))
-        before, seen = workers, time.monotonic()
-        while pending:
+        for future in done:  # an error of the unit itself is no silence of the scheduler
             try:
-                done = wait(pending, timeout=min(1, patience / 10), return_when="FIRST_COMPLETED")
-                done = done.done
-            except TimeoutError:
-                done = set()
-            workers = len(client.nthreads())
-            if workers != before:
-                _say(f"{workers} workers of {address}")
-                before = workers
-            if workers:
-                seen = time.monotonic()
-            elif not done:
-                _give_up(address, seen, patience)
-            for future in done:
-                yield future.result()
-            pending -= done
+                failed = future.status == "error"
+                found = future.result() if failed else ask(future.result, timeout=patience)
+            except KilledWorker as error:
+                raise ClusterError(f"workers die of a unit, for want of memory? {error}") from error
+            yield found
+        pending -= done
 
 
 def terms(unit: Unit) -> dict:
@@ -101,6 +130,7 @@ def _client(address: str, patience: float):
         raise ClusterError(
             f"DNDIV_CLUSTER={address} needs Dask: pip install distributed"
         ) from error
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # errors are said here
     try:
         return Client(address, timeout=min(10, patience))
     except (OSError, ValueError, TypeError) as error:

@@ -145,10 +145,17 @@ class _Strip(ast.NodeTransformer):
             node.annotation = None
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             node.returns = None
+        if hasattr(node, "decorator_list"):  # what it refuses has no result either
+            found = node.decorator_list
+            node.decorator_list = [d for d in found if "typed" not in map(_id, ast.walk(d))]
         holds = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
         if isinstance(node, holds) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
         return node
+
+
+def _id(node: ast.AST) -> str:
+    return getattr(node, "id", "")
 
 
 def stripped(source: str) -> ast.Module:

@@ -1,6 +1,7 @@
 """The commands of the artifact. The Makefile calls them; `make help` says what for."""
 
 import argparse
+import errno
 import os
 import sys
 from pathlib import Path
@@ -208,6 +209,13 @@ def main(words: list[str] | None = None) -> int:
         return 1
 
 
+REMEDY = (
+    "Make room or give leave there, or set DNDIV_RESULTS to another folder, and run the same "
+    "command again: what is finished is kept"
+)
+NO_PLACE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+
+
 def said(error: Exception) -> str:
     """An error in at most three lines; one that is not meant for users has its name before it."""
     lines = [line.rstrip() for line in str(error).splitlines() if line.strip()]
@@ -215,6 +223,8 @@ def said(error: Exception) -> str:
     name = "" if meant and lines else f"{type(error).__name__}: "
     if len(lines) > 3:
         lines = [*lines[:2], f"{lines[2]} … (DNDIV_TRACEBACK=1 shows all)"]
+    if getattr(error, "errno", None) in NO_PLACE:
+        lines.append(REMEDY)
     hint = "" if meant else "\nDNDIV_TRACEBACK=1 shows where; perhaps a mistake of this program"
     return name + "\n".join(line[:1000] for line in lines) + hint
 

@@ -8,8 +8,9 @@ arm or number of seeds, change a line here: what depends on it is computed anew,
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
-from dndiv.checks import choose
+from dndiv.checks import choose, typed
 from dndiv.paper.arms import Arm
 from dndiv.paper.names import ARCHIVED, DATA_SETS, SERIES
 from dndiv.paper.registered import rates as registered_rates
@@ -88,6 +89,13 @@ def learning_rate(optimizer: str) -> tuple[str, float]:
 
 
 # ----------------------------------------------------------------------------------- the units
+def _bounded(given: dict) -> None:
+    depth, _, width = given["setting"].partition(" ")[0].partition("×")
+    if width and (len(depth) > 3 or len(width) > 4):
+        raise ValueError(f"the setting {given['setting']!r:.99} is too large: at most 999×9999")
+
+
+@partial(typed, check=_bounded)
 @dataclass(frozen=True)
 class Training:
     """Networks of several arms, trained from the same seeds, and what is recorded of them.
@@ -126,6 +134,7 @@ class Training:
             choose("record", record, compute.RECORDS)
 
 
+@partial(typed, check=_bounded)
 @dataclass(frozen=True)
 class Parity:
     """The parity of 2 bits (XOR) or 3, by one hidden layer, in full batches of all inputs, ±1.
@@ -147,6 +156,7 @@ class Parity:
         _check_arms(self.arms, self.seeds)
 
 
+@partial(typed, check=_bounded)
 @dataclass(frozen=True)
 class Directions:
     """Weights as they are drawn, without training: hidden layers of a setting on 784 pixels."""

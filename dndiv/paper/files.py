@@ -5,6 +5,7 @@ import os
 import platform
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]  # the checkout
 # A folder that a setting names is the same for every process that is started from here on: a
@@ -25,24 +26,36 @@ def results(preset: str) -> Path:
     return ROOT / "results" / REFERENCE if preset == REFERENCE else RESULTS / preset
 
 
-def place(file: Path) -> Path:
-    """``file``, ready to be written: its folder is there, and in a results folder, which may be a
-    stranger's, no symbolic link is followed out of it. A link or pipe in its own place goes.
-
-    Raises ValueError where the folder of the file is elsewhere, by a link.
+def within(folder: Path) -> Path:
+    """A folder to which no link of a results folder, perhaps a stranger's, leads. ValueError
+    names the link.
     """
-    folder = file.parent
     for root in (RESULTS, ROOT / "results"):
-        if file.is_relative_to(root) and not folder.resolve().is_relative_to(root.resolve()):
-            link = next(p for p in (folder, *folder.parents) if p.is_symlink())
-            raise ValueError(
-                f"{link} is a symbolic link out of {root}, to {link.resolve()}: nothing is written "
-                "there. Delete the link; to keep results elsewhere, set DNDIV_RESULTS"
-            )
-    folder.mkdir(parents=True, exist_ok=True)
+        inner = folder.relative_to(root).parts if folder.is_relative_to(root) else ()
+        for link in (root.joinpath(*inner[: k + 1]) for k in range(len(inner))):
+            if link.is_symlink():
+                raise ValueError(
+                    f"{link} is a symbolic link, to {link.resolve()}: nothing is written there. "
+                    "Delete the link; to keep results elsewhere, set DNDIV_RESULTS"
+                )
+    return folder
+
+
+def place(file: Path) -> Path:
+    """``file``, ready to be written: its folder is there, and ``within`` the results. A link or
+    pipe in its own place goes."""
+    within(file.parent).mkdir(parents=True, exist_ok=True)
     if file.is_symlink() or file.is_fifo():
         file.unlink()
     return file
+
+
+def genuine(folder: Path) -> Path:
+    """A folder that holds files and folders alone: of links, what is elsewhere would be copied."""
+    for part in (folder, *folder.rglob("*")):
+        if part.is_symlink() or not (part.is_file() or part.is_dir()):
+            raise ValueError(f"{part} is a link, pipe or device, and is not copied. Delete it")
+    return folder
 
 
 def content(file: Path) -> bytes:
@@ -52,13 +65,25 @@ def content(file: Path) -> bytes:
     return file.read_bytes()
 
 
+def stored(file: Path, kind: type = dict) -> Any:
+    """What a JSON file of a run holds. ValueError names one that is damaged."""
+    try:
+        found = json.loads(content(file))
+        if not isinstance(found, kind):
+            raise ValueError(f"it holds no {kind.__name__}")
+        return found
+    except ValueError as error:
+        raise ValueError(
+            f"{file} is damaged ({error}); delete it, and `make reproduce` makes it again"
+        ) from error
+
+
 def known(file: Path) -> dict:
     """What a JSON file of ours holds; nothing where it is missing or damaged."""
     try:
-        found = json.loads(content(file))
+        return stored(file)
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def atomically(file: Path, save: Callable[[Path], object]) -> None:
@@ -73,7 +98,7 @@ def atomically(file: Path, save: Callable[[Path], object]) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove the parts that killed writers of this machine have left in a folder, or below it."""
-    for part in folder.rglob(f"*.{platform.node()}.*.part"):
+    for part in within(folder).rglob(f"*.{platform.node()}.*.part"):
         pid = part.name.split(".")[-2]
         if pid.isdigit() and not _lives(int(pid)):
             part.unlink(missing_ok=True)

@@ -94,7 +94,7 @@ def promote(preset: str, target: Path) -> None:
     books, of = {}, tables.digest(preset)
     for source in sources():
         copy = executed(source, preset)
-        book = json.loads(copy.read_text("utf8")) if copy.exists() else {"metadata": {}}
+        book = files.known(copy) or {"metadata": {}}
         if book["metadata"].get("dndiv", {}).get("tables") != of:
             raise ValueError(
                 f"{copy} is not there, or is of other tables than those beside it; "

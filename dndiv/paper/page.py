@@ -3,7 +3,6 @@
 What it says is gathered by ``content``, which report.pdf (``article``) says as well.
 """
 
-import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -64,7 +63,7 @@ def content(preset: str) -> dict:
             f"there are no verdicts in {folder}; make them with `make reproduce{which}`"
         )
     results = registered(report.read(folder / "claims.json"))
-    facts = json.loads((folder / "provenance.json").read_text("utf8"))
+    facts = files.stored(folder / "provenance.json")
     covered, changed = folder / "coverage.csv", folder / "verdicts_changed.md"
     enough = preset in ("paper", REFERENCE)
     return {
@@ -81,8 +80,8 @@ def content(preset: str) -> dict:
         "footnote": report.FOOTNOTE,
         "sections": books.sections(preset),
         "assumptions": yaml.safe_load(files.ASSUMPTIONS.read_text("utf8")),
-        "coverage": report.covers(pd.read_csv(covered)) if covered.exists() else "",
-        "changed": changed.read_text("utf8").partition("\n")[2] if changed.exists() else "",
+        "coverage": report.covers(pd.read_csv(covered)) if covered.is_file() else "",
+        "changed": changed.read_text("utf8").partition("\n")[2] if changed.is_file() else "",
         "provenance": _provenance(facts),
         "times": _times(facts),
         "colors": COLORS,
@@ -188,7 +187,7 @@ def html(said: dict) -> str:
         """A picture, and, where there is one, its layout for narrow screens."""
         narrow = folder / f"{name}.narrow.png"
         wide = pictures.embedded(folder / f"{name}.png")
-        return wide, pictures.embedded(narrow) if narrow.exists() else None
+        return wide, pictures.embedded(narrow) if narrow.is_file() else None
 
     page = environment.get_template("report.html").render(said | {"shown": shown})
     return re.sub(r"(?<=\d) %", "\N{NO-BREAK SPACE}%", page)

@@ -5,6 +5,8 @@ import io
 import re
 from pathlib import Path
 
+from dndiv.paper import files
+
 COLORS = 256
 
 
@@ -31,7 +33,7 @@ def size(png: bytes) -> tuple[int, int]:
 
 def embedded(file: Path) -> dict[str, str | int]:
     """A PNG file, made small, as what an <img> takes: src, width, height."""
-    content = file.read_bytes()
+    content = files.content(file)
     width, height = size(content)
     text = base64.b64encode(small(content)).decode()
     return {"src": f"data:image/png;base64,{text}", "width": width, "height": height}

@@ -101,7 +101,7 @@ def record(folder: Path, facts: dict, step: str, seconds: float) -> None:
         else:
             msvcrt.locking(lock.fileno(), msvcrt.LK_LOCK, 1)  # until it is closed
         before = known(file)
-        steps = before.get("steps", {})
+        steps = before["steps"] if isinstance(before.get("steps"), dict) else {}
         memory = peak_memory(children=True)
         steps[step] = {"seconds": round(seconds, 1), "peak_memory_mib": memory}
         atomically(

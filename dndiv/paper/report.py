@@ -301,8 +301,11 @@ def _entry(r: Result) -> dict:
 
 def read(file: Path) -> list[Result]:
     """The results that ``write`` has left; what is expected is left out, for claims.yml says it."""
-    entries = json.loads(file.read_text("utf8"))
-    return [Result(**(entry | {"expected": None})) for entry in entries]
+    entries = files.stored(file, list)
+    try:
+        return [Result(**(entry | {"expected": None})) for entry in entries]
+    except TypeError as error:
+        raise ValueError(f"{file} is damaged ({error}); `make reproduce` makes it again") from error
 
 
 def generated(text: str, folder: Path) -> str:
@@ -315,7 +318,7 @@ def generated(text: str, folder: Path) -> str:
         "answer": answer.lines(results, tables.load(folder / "tables" / "early.csv.bz2")),
         "claims": per_claim(results),
         "coverage": covers(pd.read_csv(folder / "coverage.csv")),
-        "times": _times(json.loads((folder / "provenance.json").read_text("utf8"))),
+        "times": _times(files.stored(folder / "provenance.json")),
         "speed": (folder / "bench" / "table.md").read_text("utf8").strip(),
         "assumptions": assumptions(),
     }
@@ -340,6 +343,8 @@ def promote() -> None:
     paper, reference = files.results("paper"), files.results(REFERENCE)
     if not all((paper / part).exists() for part in ("claims.json", "tables", "figures")):
         raise FileNotFoundError("there is no finished paper run; make one with `make reproduce`")
+    for folder in (paper, files.RESULTS / "bench"):
+        files.genuine(folder)
     notebooks.promote("paper", reference / "notebooks")
     # the CSV and PDF files beside the figures follow from the tables
     parts = [(paper / "tables", ()), (paper / "figures", ("*.csv", "*.pdf"))]

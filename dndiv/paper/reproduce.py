@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +39,10 @@ def reproduce(preset: str, device: str, jobs: int | None) -> int:
     state = State(preset)
     made = make_tables(state, device, jobs)
     sheets = state.sheets()
-    books = [s for s in notebooks.sources() if not state.holds(*_notebook(s, preset, sheets))]
+    drawn = state.figures() == "current"  # which of the notebooks has drawn one is not known
+    books = [
+        s for s in notebooks.sources() if not (drawn and state.holds(*_notebook(s, preset, sheets)))
+    ]
     if not all(_execute(books, state, sheets, device)):
         return 1
     verdicts = _verdicts(preset, sheets)
@@ -47,7 +51,7 @@ def reproduce(preset: str, device: str, jobs: int | None) -> int:
         words = ["check", "--preset", preset]
         if subprocess.run([sys.executable, "-m", "dndiv", *words]).returncode:
             return 1
-        state.note(*verdicts)
+        state.note(verdicts)
     pages = _make_report(state)
     if made or books or judge or pages:
         print(f"Done: tables, figures, executed notebooks and verdicts are in {state.folder}.")
@@ -76,6 +80,7 @@ def status(preset: str) -> int:
         judged = state.judge(*entry)
         waits = judged == "current" and tables_wait
         found[entry[0]] = "current, if the tables come out the same" if waits else judged
+    found["figures"] = state.figures()
     print(f"{state.folder}, on {', '.join(data.DATA[n] for n in names)}")
     for name, judged in found.items():
         print(f"  {name:32} {judged}")
@@ -118,15 +123,15 @@ def make_tables(state: "State", device: str, jobs: int | None) -> bool:
     made_from = keys(preset, names)
     entries = {name: _table_entry(name, preset, made_from) for name in table_names()}
     stale = {name: entry for name, entry in entries.items() if not state.holds(*entry)}
-    todo = run.all_missing(preset, names) if stale else []
-    if not stale:
+    recorded = files.known(state.folder / "provenance.json").get("experiments")
+    if not stale and isinstance(recorded, dict):
         return False
+    todo = run.all_missing(preset, names)  # all have a part in what is recorded
     _say(notice or f"data: {', '.join(data.DATA[n] for n in names)}")
     run.compute_units(preset, todo, device, jobs)
     wrote = time.perf_counter()
     run.write(preset, names, list(stale), jobs)
-    for entry in stale.values():
-        state.note(*entry)
+    state.note(*stale.values())
     experiments = {
         name: run.cost(name, preset, names) | {"keys": made_from[name]} for name in EXPERIMENTS
     }
@@ -175,7 +180,9 @@ def _execute(books: Iterable[Path], state: "State", sheets: dict, device: str) -
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         run = subprocess.run([sys.executable, "-m", "dndiv", *words], env=environment)
         if run.returncode == 0:
-            state.note(*_notebook(source, state.preset, sheets))
+            there = sorted((state.folder / "figures").glob("*.*"))
+            figures = [(f"figures/{f.name}", f, "") for f in there if f.suffix != ".part"]
+            state.note(_notebook(source, state.preset, sheets), *figures)
         return run.returncode == 0
 
     with ThreadPoolExecutor(TWO) as side_by_side:
@@ -205,14 +212,13 @@ def _make_report(state: "State") -> bool:
     if all(state.holds(file.name, file, made_from) for file in both):
         return False
     _say(f"report ({state.preset})")
-    for file in page.make(state.preset):
-        state.note(file.name, file, made_from)
+    state.note(*((file.name, file, made_from) for file in page.make(state.preset)))
     return True
 
 
 def _went(folder: Path) -> str:
     """Where the time went, in a sentence, by what a run has recorded."""
-    facts = json.loads((folder / "provenance.json").read_text("utf8"))
+    facts = files.stored(folder / "provenance.json")
     spent = sorted(((e["unit_seconds"], n) for n, e in facts["experiments"].items()), reverse=True)
     total = sum(seconds for seconds, _ in spent)
     parts = ", ".join(f"{name} {100 * s / max(total, 1e-9):.0f} %" for s, name in spent)
@@ -254,6 +260,7 @@ class State:
     def __init__(self, preset: str):
         self.preset, self.folder = preset, files.results(preset)
         self.file = self.folder / "state.json"
+        self.lock = threading.Lock()
         self.entries = {k: v for k, v in files.known(self.file).items() if isinstance(v, dict)}
 
     def sheets(self) -> dict[str, str | None]:
@@ -280,11 +287,19 @@ class State:
             whole = False
         return "current" if whole else "damaged"
 
-    def note(self, name: str, file: Path, made_from: str) -> None:
-        """Remember that a file has just been made."""
-        self.entries[name] = {"made_from": made_from, "sha256": _content(file)}
-        text = json.dumps(self.entries, indent=1, sort_keys=True) + "\n"
-        atomically(self.file, lambda part: part.write_text(text, "utf8"))
+    def figures(self) -> str:
+        """Of all figures that notebooks have drawn: "current", or what one of them is."""
+        names = [name for name in self.entries if name.startswith("figures/")]
+        found = {self.judge(name, self.folder / name, "") for name in names}
+        return min(found - {"current"}, default="current")
+
+    def note(self, *made: Entry) -> None:
+        """Remember that files have just been made."""
+        with self.lock:  # notebooks are executed side by side
+            for name, file, made_from in made:
+                self.entries[name] = {"made_from": made_from, "sha256": _content(file)}
+            text = json.dumps(self.entries, indent=1, sort_keys=True) + "\n"
+            atomically(self.file, lambda part: part.write_text(text, "utf8"))
 
 
 def _say(text: str) -> None:

@@ -168,6 +168,8 @@ def _here(todo: Sequence[Unit], device: str, jobs: int):
     """Where units are computed on this machine, then their results in any order."""
     # joblib replaces a worker whose memory has grown, as it does when it loads the next data set
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
+    # nor that units are lost which were under way when the disk was full
+    warnings.filterwarnings("ignore", message=".* tasks which were still being processed")
     jobs = 1 if device == "cuda" else min(jobs, len(todo))  # one process keeps a GPU busy
     yield f"{device}, {jobs} at a time"
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")

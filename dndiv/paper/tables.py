@@ -56,7 +56,7 @@ def read(name: str, preset: str) -> pd.DataFrame:
 def digest(preset: str) -> str:
     """SHA-256 of all tables that a run has left, by their names."""
     found = hashlib.sha256()
-    for file in sorted(path("", preset).parent.glob("*.csv.bz2")):
+    for file in filter(Path.is_file, sorted(path("", preset).parent.glob("*.csv.bz2"))):
         found.update(f"{file.name}\n{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return found.hexdigest()
 
