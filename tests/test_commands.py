@@ -237,7 +237,7 @@ def test_a_damaged_table_is_named_with_the_remedy(here, capsys):
         path.write_bytes((ROOT / "results/reference/tables" / path.name).read_bytes()[:-100])
     assert commands.main(["check", "--preset", "quick"]) == 1
     said = capsys.readouterr().err
-    assert "early.csv.bz2 is damaged" in said and "`make reproduce` makes it again" in said
+    assert "early.parquet is damaged" in said and "`make reproduce` makes it again" in said
 
 
 def test_verdicts_are_shown_where_the_output_is_not_utf_8():

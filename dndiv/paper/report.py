@@ -300,7 +300,7 @@ def generated(text: str, folder: Path) -> str:
 
     results = read(folder / "claims.json")
     parts = {
-        "answer": answer.lines(results, tables.load(folder / "tables" / "early.csv.bz2")),
+        "answer": answer.lines(results, tables.load(folder / "tables" / "early.parquet")),
         "claims": per_claim(results),
         "coverage": covers(pd.read_csv(folder / "coverage.csv")),
         "times": _times(json.loads((folder / "provenance.json").read_text("utf8"))),
