@@ -88,6 +88,39 @@ def test_the_reference_is_stale_where_a_unit_would_be_computed_otherwise(both, m
     assert "not known" in agreement.standing()
 
 
+def test_verdicts_of_the_reference_are_read_while_they_follow_from_it(both, monkeypatch):
+    computed = []
+    monkeypatch.setattr(claims, "evaluate", lambda read, which: computed.append(which) or [])
+    assert report.verdicts(REFERENCE, "auto", "escape") == [] and len(computed) == 1  # who knows?
+    kept = report.read(both[REFERENCE] / "claims.json")
+    report.keep(kept, REFERENCE)
+    steps = json.loads((both[REFERENCE] / "provenance.json").read_text("utf8"))["steps"]
+    assert "" not in steps
+    found = report.verdicts(REFERENCE, "auto", "escape", "early-40")
+    assert [r.claim for r in found] == sorted((r.claim for r in found), reverse=True)
+    assert found and {*found_names(found)} == {"escape", "early-40"} and len(computed) == 1
+    assert found_names(report.verdicts(REFERENCE)) == found_names(kept)
+    for change in ("tables", "claims", "rules"):
+        with monkeypatch.context() as patched:
+            if change == "tables":
+                changed = tables.read("escape", REFERENCE)[1:]
+                tables.write(changed, "escape", REFERENCE)
+            elif change == "claims":
+                registered = claims.load()
+                registered["escape"]["margin"] *= 2
+                patched.setattr(claims, "load", lambda: registered)
+            else:
+                patched.setattr(report.code, "digest", lambda *_, **__: "others")
+            before = len(computed)
+            assert report.verdicts(REFERENCE, "auto", "escape") == []
+            assert len(computed) == before + 1
+        report.keep(kept, REFERENCE)
+
+
+def found_names(results):
+    return [r.claim for r in results]
+
+
 def test_check_says_it(both, monkeypatch, capsys):
     results = report.read(both["paper"] / "claims.json")
     monkeypatch.setattr(claims, "evaluate", lambda read: results)

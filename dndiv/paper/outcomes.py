@@ -186,8 +186,11 @@ def intervened(table: pd.DataFrame, baseline: str) -> dict[str, pd.DataFrame]:
 def rank_shares(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the effective rank of hidden layers, as shares of the layer's width."""
     rows = table[(table.measure == "effective_rank") & table.layer.str.isdecimal()]
-    widths = [hidden_layers(s)[int(k) - 1] for s, k in zip(rows.setting, rows.layer)]
-    return rows.assign(value=rows.value / widths)
+    layers = rows[["setting", "layer"]]
+    known = layers.drop_duplicates()
+    widths = [hidden_layers(s)[int(k) - 1] for s, k in known.itertuples(index=False)]
+    of_rows = layers.merge(known.assign(width=widths), how="left").width  # in the order of the rows
+    return rows.assign(value=rows.value / of_rows.to_numpy())
 
 
 def network_diversity(table: pd.DataFrame, measure: str) -> pd.DataFrame:

@@ -1,5 +1,6 @@
 """Words made of results: tables for a terminal, README and notebooks; sentences; claims.json."""
 
+import hashlib
 import json
 import math
 import re
@@ -10,7 +11,7 @@ from statistics import mean, median
 import pandas as pd
 
 from dndiv.checks import choose
-from dndiv.paper import claims, files, notebooks, pictures, schema, tables
+from dndiv.paper import claims, code, files, notebooks, pictures, provenance, schema, tables
 from dndiv.paper.claims import NOT_TESTED, OFF, TOGETHER, Result
 from dndiv.paper.files import REFERENCE
 
@@ -291,6 +292,36 @@ def read(file: Path) -> list[Result]:
     """The results that ``write`` has left; what is expected is left out, for claims.yml says it."""
     entries = json.loads(file.read_text("utf8"))
     return [Result(**(entry | {"expected": None})) for entry in entries]
+
+
+def judged(preset: str) -> str:
+    """The digest of what a run's verdicts follow from: its tables, what is registered but for what
+    is expected, and the rules."""
+    registered = {name: claim | {"expected": None} for name, claim in claims.load().items()}
+    rules = code.digest(
+        [("dndiv.paper.claims", "evaluate")], stop={("dndiv.paper.schema", "claims")}
+    )
+    text = json.dumps([tables.digest(preset), registered, rules], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def keep(results: list[Result], preset: str) -> None:
+    """Write the claims.json of a run, and into its provenance what its verdicts follow from."""
+    write(results, files.results(preset) / "claims.json")
+    provenance.record(files.results(preset), {"judged": judged(preset)})
+
+
+def verdicts(preset: str, device: str = "auto", *names: str) -> list[Result]:
+    """The results of the claims that are named, or of all: of the reference as they are in its
+    claims.json, while that follows from what is there now; otherwise computed from the tables."""
+    registered = claims.load()
+    chosen = {name: registered[name] for name in names or registered}
+    folder = files.results(preset)
+    known = files.known(folder / "provenance.json").get("judged")
+    if preset != REFERENCE or known != judged(preset):
+        return claims.evaluate(lambda name: tables.table(name, preset, device), chosen)
+    found = read(folder / "claims.json")
+    return [r for name in chosen for r in found if r.claim == name]
 
 
 def generated(text: str, folder: Path) -> str:

@@ -224,7 +224,7 @@ def _went(folder: Path) -> str:
 
 
 def _verdicts(preset: str, sheets: dict) -> Entry:
-    names = [("dndiv.paper.claims", "evaluate"), ("dndiv.paper.report", "write")]
+    names = [("dndiv.paper.claims", "evaluate"), ("dndiv.paper.report", "keep")]
     return "claims.json", files.results(preset) / "claims.json", _digest(sheets, *_sources(names))
 
 
