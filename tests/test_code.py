@@ -19,7 +19,7 @@ def edited(tmp_path, monkeypatch):
         files.ROOT / "dndiv", tmp_path / "dndiv", ignore=shutil.ignore_patterns("__pycache__")
     )
     monkeypatch.setattr(code, "ROOT", tmp_path)
-    memories = (code._definitions, code._imports, cache._code)
+    memories = (code._definitions, code._imports, code._read, cache._code)
 
     def forget():
         for memory in memories:
