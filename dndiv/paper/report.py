@@ -374,6 +374,29 @@ def promote() -> None:
         shutil.copy(paper / name, reference / name)
 
 
+def over_products(entry: dict, facts: dict) -> str:
+    """An experiment's time over that of its matrix products at the rate of a large one, which was
+    measured in the same run: "1.59"; "not measured" where provenance knows of none."""
+    rate = facts.get("matrix_gflops")
+    if not (rate and "macs" in entry):
+        return "not measured"
+    alone = 2 * entry["macs"] / rate / 1e9
+    return f"{entry['unit_seconds'] / alone:.2f}" if alone else "–"
+
+
+def _distance(facts: dict) -> str:
+    """A sentence on how far all training, and each experiment, is from its matrix products."""
+    whole = over_products(facts.get("training", {}), facts)
+    if whole == "not measured":
+        return f"Training over its matrix products alone: {whole}."
+    parts = {name: over_products(e, facts) for name, e in facts["experiments"].items()}
+    said = ", ".join(f"{name} {part}" for name, part in parts.items())
+    return (
+        f"Training took {whole} times as long as its matrix products alone would take at the rate "
+        f"of a large one, {facts['matrix_gflops']:.0f} GF/s in each process: {said}."
+    )
+
+
 def _times(facts: dict) -> str:
     """Run times and memory of the reference run, with the machine named."""
     machine, steps, versions = facts["machine"], facts["steps"], facts["versions"]
@@ -397,6 +420,8 @@ def _times(facts: dict) -> str:
         (f"{len(books)} notebooks, two at a time", f"{minutes:.1f} min", f"{peak:.1f} GiB")
     )
     return f"""{_markdown(lines)}
+
+{_distance(facts)}
 
 Measured for the {facts["preset"]} preset on {machine["cores"]} cores of \
 {machine["processor"]} with {machine.get("memory_gib", "?")} GiB, {facts["device"].upper()}, \
