@@ -426,6 +426,7 @@ def mapped(table: pd.DataFrame, treated: str, baseline: str) -> pd.DataFrame:
     before = signals.pivot_table(
         index=[*CELL, "rate"], columns=["arm", "measure"], values="value", sort=False
     )
+    before = before.to_dict("index")
     rows = []
     values = by_rate(table)[[treated, baseline]].dropna()
     for place, part in values.groupby(level=[*CELL, "rate"], sort=False):
@@ -434,7 +435,7 @@ def mapped(table: pd.DataFrame, treated: str, baseline: str) -> pd.DataFrame:
         row = dict(zip([*CELL, "rate"], place)) | {"depth": len(hidden), "width": hidden[0]}
         row |= {"activation": activation(place[1])} | vars(found)
         for prefix, arm in (("", treated), ("other_", baseline)):
-            row |= {prefix + name: before.loc[place, (arm, name)] for name in SIGNALS}
+            row |= {prefix + name: before[place][arm, name] for name in SIGNALS}
         rows.append(row)
     return pd.DataFrame(rows)
 
