@@ -37,8 +37,11 @@ reproduce: setup
 	@$(PY) -m dndiv reproduce --preset $(PRESET) --device $(DEVICE)
 
 test: setup
-	$(PY) -m pytest tests --ignore tests/browser
-	$(PY) -m pytest --nbval-lax --nbval-current-env notebooks
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) tests --ignore tests/browser
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) --nbval-lax --nbval-current-env notebooks
+
+# a process per core, each with whole files, one thread each
+SPREAD := -n auto --dist loadfile
 
 # the report, and explore.ipynb in JupyterLab, in Chromium (apt-get install chromium, or
 # DNDIV_CHROMIUM=its path); without one this fails

@@ -17,15 +17,16 @@ SMALL = ("baselines", "escape")
 def both(tmp_path, monkeypatch):
     """A run of the paper preset and a reference, which are the same to begin with."""
     there = files.results(REFERENCE)
+    first = {name: tables.read(name, REFERENCE)[:300] for name in SMALL}
     folders = {"paper": tmp_path / "paper", REFERENCE: tmp_path / REFERENCE}
     for folder in folders.values():
         (folder / "tables").mkdir(parents=True)
-        for name in SMALL:
-            rows = pd.read_csv(there / "tables" / f"{name}.csv.bz2", nrows=300, dtype=str)
-            rows.fillna("").to_csv(folder / "tables" / f"{name}.csv.bz2", index=False)
         for name in ("claims.json", "provenance.json"):
             shutil.copy(there / name, folder)
     monkeypatch.setattr(files, "results", folders.__getitem__)
+    for preset in folders:
+        for name, table in first.items():
+            tables.write(table, name, preset)
     return folders
 
 
@@ -48,7 +49,7 @@ def test_values_may_differ_by_as_much_as_processors_do(both, by, agrees):
 
 def test_what_differs_is_named_and_what_was_made_otherwise(both):
     tables.write(tables.read("escape", "paper")[1:], "escape", "paper")
-    (both["paper"] / "tables" / "baselines.csv.bz2").unlink()
+    (both["paper"] / "tables" / "baselines.parquet").unlink()
     claims = json.loads((both["paper"] / "claims.json").read_text("utf8"))
     claims[0]["verdict"] = "the opposite"
     (both["paper"] / "claims.json").write_text(json.dumps(claims))
@@ -85,6 +86,39 @@ def test_the_reference_is_stale_where_a_unit_would_be_computed_otherwise(both, m
         del entry["keys"]
     file.write_text(json.dumps(facts))
     assert "not known" in agreement.standing()
+
+
+def test_verdicts_of_the_reference_are_read_while_they_follow_from_it(both, monkeypatch):
+    computed = []
+    monkeypatch.setattr(claims, "evaluate", lambda read, which: computed.append(which) or [])
+    assert report.verdicts(REFERENCE, "auto", "escape") == [] and len(computed) == 1  # who knows?
+    kept = report.read(both[REFERENCE] / "claims.json")
+    report.keep(kept, REFERENCE)
+    steps = json.loads((both[REFERENCE] / "provenance.json").read_text("utf8"))["steps"]
+    assert "" not in steps
+    found = report.verdicts(REFERENCE, "auto", "escape", "early-40")
+    assert [r.claim for r in found] == sorted((r.claim for r in found), reverse=True)
+    assert found and {*found_names(found)} == {"escape", "early-40"} and len(computed) == 1
+    assert found_names(report.verdicts(REFERENCE)) == found_names(kept)
+    for change in ("tables", "claims", "rules"):
+        with monkeypatch.context() as patched:
+            if change == "tables":
+                changed = tables.read("escape", REFERENCE)[1:]
+                tables.write(changed, "escape", REFERENCE)
+            elif change == "claims":
+                registered = claims.load()
+                registered["escape"]["margin"] *= 2
+                patched.setattr(claims, "load", lambda: registered)
+            else:
+                patched.setattr(report.code, "digest", lambda *_, **__: "others")
+            before = len(computed)
+            assert report.verdicts(REFERENCE, "auto", "escape") == []
+            assert len(computed) == before + 1
+        report.keep(kept, REFERENCE)
+
+
+def found_names(results):
+    return [r.claim for r in results]
 
 
 def test_check_says_it(both, monkeypatch, capsys):

@@ -247,7 +247,7 @@ class TestReference:
     folder = files.ROOT / "results" / files.REFERENCE
 
     def table(self, name):
-        return tables.load(self.folder / "tables" / f"{name}.csv.bz2")
+        return tables.read(name, files.REFERENCE)
 
     @property
     def committed(self):

@@ -106,6 +106,25 @@ def test_between_groups_is_unpaired():
         effects.between([], [1.0])
 
 
+@pytest.mark.parametrize("n, m", [(5, 3), (13, 4), (14, 11), (40, 30)])  # all of them, or drawn
+def test_p_values_are_those_of_scipys_permutation_test(n, m):
+    rng = np.random.default_rng(n)
+    common = {"vectorized": True, "n_resamples": effects.RESAMPLES}
+
+    def p(samples, kind, statistic):
+        again = np.random.default_rng(effects.RESAMPLING_SEED)
+        return scipy_stats.permutation_test(
+            samples, statistic, permutation_type=kind, rng=again, **common
+        ).pvalue
+
+    for t in (rng.normal(3, 1, n), rng.integers(2, 5, n).astype(float)):  # and with ties
+        b, other = rng.normal(2.8, 1, n).round(), rng.normal(2.6, 1, m).round(1)
+        paired = p((t - b,), "samples", lambda x, axis: x.mean(axis))
+        apart = p((t, other), "independent", lambda x, y, axis: x.mean(axis) - y.mean(axis))
+        assert effects.effect(t, b).p == paired
+        assert effects.between(t, other).p == apart
+
+
 def test_rank_correlation_equals_scipys_and_handles_ties_and_constants():
     rng = np.random.default_rng(3)
     x = rng.normal(size=40).round(1)

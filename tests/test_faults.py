@@ -384,8 +384,8 @@ def six(small, monkeypatch):
 
 
 def content(folder):
-    """The bytes of all units and tables below a folder."""
-    found = (file for file in folder.rglob("*.csv*") if file.suffix != ".part")  # which come and go
+    """The bytes of all units and tables below a folder; their parts come and go."""
+    found = (f for kind in ("csv", "parquet") for f in folder.rglob(f"*.{kind}"))
     return {file.name: file.read_bytes() for file in found}
 
 

@@ -161,7 +161,7 @@ def run(results, monkeypatch, tmp_path):
     for folder in ("paper/figures", "paper/tables", "bench"):
         (results / folder).mkdir(parents=True)
     shutil.copy(ROOT / "results/reference/figures/init_gram.png", results / "paper/figures")
-    shutil.copy(ROOT / "results/reference/tables/baselines.csv.bz2", results / "paper/tables")
+    shutil.copy(ROOT / "results/reference/tables/baselines.parquet", results / "paper/tables")
     for name in ("claims.json", "provenance.json"):
         shutil.copy(ROOT / "results/reference" / name, results / "paper")
     book = nbformat.v4.new_notebook(metadata=BOOKS["00_overview"]["metadata"])
@@ -197,7 +197,7 @@ def test_promoting_keeps_the_notebooks_of_the_run_with_small_pictures(run, tmp_p
 
 
 def test_a_run_whose_notebooks_are_of_other_tables_is_not_promoted(run, tmp_path):
-    shutil.copy(ROOT / "results/reference/tables/intervention.csv.bz2", run / "paper/tables")
+    shutil.copy(ROOT / "results/reference/tables/intervention.parquet", run / "paper/tables")
     with pytest.raises(ValueError, match="00_x.ipynb is not there, or is of other tables"):
         report.promote()
     assert not (tmp_path / "results" / "reference").exists()

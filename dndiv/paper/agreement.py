@@ -16,7 +16,7 @@ CLOSE = 10.0**CLOSE_TO
 def agreement(preset: str) -> str:
     """How many tables and verdicts of a run are those of the reference, and what is not."""
     here, there = (files.results(p) / "tables" for p in (preset, REFERENCE))
-    names = sorted({file.name for folder in (here, there) for file in folder.glob("*.csv.bz2")})
+    names = sorted({file.name for folder in (here, there) for file in folder.glob("*.parquet")})
     apart = {name: _apart(here / name, there / name) for name in names}
     agree = sum(distance is not None and distance <= CLOSE for distance in apart.values())
     ours, theirs = (_verdicts(p) for p in (preset, REFERENCE))

@@ -51,13 +51,19 @@ def reached(
         module, name = todo.pop()
         if (module, name) in found or (module, name) in stop:
             continue
-        definitions = _definitions(module)
-        if name not in definitions:
-            raise ValueError(f"{module} defines no {name!r}")
-        node = _restricted(name, definitions[name], entries)
-        found[module, name] = ast.unparse(node)
-        todo += mentioned(node, module)
+        counted = None if entries is None or name not in REGISTRIES else frozenset(entries)
+        found[module, name], mentions = _read(module, name, counted)
+        todo += mentions
     return found
+
+
+@cache
+def _read(module: str, name: str, entries: frozenset[str] | None) -> tuple[str, tuple[Name, ...]]:
+    """The text of a definition, and what it mentions."""
+    if name not in _definitions(module):
+        raise ValueError(f"{module} defines no {name!r}")
+    node = _restricted(name, _definitions(module)[name], entries)
+    return ast.unparse(node), tuple(mentioned(node, module))
 
 
 def mentioned(node: ast.AST, module: str | None = None) -> Iterator[Name]:
@@ -166,7 +172,7 @@ def stripped(source: str) -> ast.Module:
 def _restricted(name: str, node: ast.AST, entries: Collection[str] | None) -> ast.AST:
     """A registry's definition with the entries that count alone."""
     value = getattr(node, "value", None)
-    if entries is None or name not in REGISTRIES or not isinstance(value, ast.Dict):
+    if entries is None or not isinstance(value, ast.Dict):
         return node
     pairs = [(k, v) for k, v in zip(value.keys, value.values) if ast.literal_eval(k) in entries]
     kept = ast.Dict([k for k, _ in pairs], [v for _, v in pairs])

@@ -77,7 +77,7 @@ def check(args) -> int:
 
     results = claims.evaluate(lambda name: tables.read(name, args.preset))
     if args.preset != REFERENCE:  # which is as it is committed
-        report.write(results, files.results(args.preset) / "claims.json")
+        report.keep(results, args.preset)
     print(report.as_text(results))
     if args.preset == REFERENCE:
         print(f"\n{agreement.standing()}")

@@ -8,9 +8,12 @@ same numbers give the same interval, and leaving a seed out is cheap.
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import combinations, product
+from math import comb
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 RESAMPLES = 9999  # sign flips or permutations, where all of them are more
 RESAMPLING_SEED = 20210912  # fixed, so that the same table gives the same p-value
@@ -49,7 +52,7 @@ def effect(treated: Sequence[float], baseline: Sequence[float], test: bool = Tru
             f"treated and baseline are paired by seed: shapes {t.shape} and {b.shape} do not match"
         )
     estimate, u = ratio(t, b)
-    p = _permuted(t - b) if test and len(t) > 1 else np.nan
+    p = _permuted(t - b, _flips(len(t))) if test and len(t) > 1 else np.nan
     return Effect(float(estimate), *map(float, interval(estimate, u)), p, len(t))
 
 
@@ -61,7 +64,8 @@ def between(treated: Sequence[float], baseline: Sequence[float]) -> Effect:
     estimate = _quotient(t, b)[0] - 1
     parts = (t - t.mean()) / len(t), -(1 + estimate) * (b - b.mean()) / len(b)
     low, high = interval(estimate, *(u / b.mean() for u in parts))
-    p = _permuted(t, b) if min(len(t), len(b)) > 1 else np.nan
+    test = min(len(t), len(b)) > 1
+    p = _permuted(np.append(t, b), _splits(len(t), len(b))) if test else np.nan
     return Effect(float(estimate), float(low), float(high), p, len(t) + len(b))
 
 
@@ -184,7 +188,11 @@ def mean(values: Sequence[float], test: bool = True) -> Effect:
     n = len(values)
     if not n:
         return Effect(np.nan)
-    p = float(stats.wilcoxon(values).pvalue) if test and n > 1 and values.any() else np.nan
+    p = np.nan
+    if test and n > 1 and values.any():
+        from scipy import stats  # slow to import
+
+        p = float(stats.wilcoxon(values).pvalue)
     estimate = values.mean()
     return Effect(float(estimate), *map(float, interval(estimate, (values - estimate) / n)), p, n)
 
@@ -199,38 +207,62 @@ def without_each(statistic: Callable[..., Effect], *samples: np.ndarray) -> list
 
 def paired_shares(treated: Sequence[bool], baseline: Sequence[bool]) -> float:
     """The p-value of equal shares of paired seeds: McNemar's test, exact. 1 where none differs."""
+    from scipy import stats
+
     t, b = np.asarray(treated, bool), np.asarray(baseline, bool)
     more, less = int((t & ~b).sum()), int((b & ~t).sum())
     return float(stats.binomtest(more, more + less).pvalue) if more + less else 1.0
 
 
-def spearman(x: np.ndarray, y: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Spearman's ρ along an axis; 0 where all values of x or of y are equal."""
-    a, b = (stats.rankdata(v, axis=axis) for v in (x, y))
-    a, b = (v - v.mean(axis, keepdims=True) for v in (a, b))
-    scale = np.sqrt((a**2).sum(axis) * (b**2).sum(axis))
-    return np.divide((a * b).sum(axis), scale, out=np.zeros_like(scale), where=scale > 0)
+def spearman(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's ρ of [values]; 0 where all values of x or of y are equal."""
+    a, b = (rank - rank.mean() for rank in map(_ranks, (x, y)))
+    scale = np.sqrt((a**2).sum() * (b**2).sum())
+    return float((a * b).sum() / scale) if scale > 0 else 0.0
 
 
-def _permuted(*samples) -> float:
-    """The p-value of a mean of zero by sign flips, or of equal means by permutation."""
-    test = stats.permutation_test(
-        samples,
-        _mean if len(samples) == 1 else _difference,
-        permutation_type="samples" if len(samples) == 1 else "independent",
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        rng=np.random.default_rng(RESAMPLING_SEED),
-    )
-    return float(test.pvalue)
+def _ranks(values):
+    """Ranks from 1, equals sharing the mean of theirs."""
+    _, of, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[of]
 
 
-def _difference(x, y, axis=-1):
-    return x.mean(axis) - y.mean(axis)
+def _permuted(values, weights) -> float:
+    """The two-sided p-value of the statistic that the first of ``weights`` @ ``values`` is, by all
+    of them: those of ``_flips`` or ``_splits``."""
+    found = weights @ values
+    observed, null = found[0], found[1:]
+    slack = 100 * np.finfo(float).eps * abs(observed)  # what is equal but for rounding is equal
+    tail = min(np.sum(null <= observed + slack), np.sum(null >= observed - slack))
+    drawn = len(null) == RESAMPLES  # and the values as they are count as one draw more
+    return float(min(2 * (tail + drawn) / (len(null) + drawn), 1.0))
 
 
-def _mean(x, axis=-1):
-    return x.mean(axis)
+@lru_cache(maxsize=16)
+def _flips(n: int) -> np.ndarray:
+    """Weights, [1 + resamples, n], that make means of n values: as they are, then by all ways to
+    turn their signs, or, where these are more than ``RESAMPLES``, by as many at random."""
+    if 2**n <= RESAMPLES:
+        signs = np.array([*product((1, -1), repeat=n)])
+    else:
+        signs = np.tile([1, -1], (RESAMPLES, n, 1))
+        signs = np.random.default_rng(RESAMPLING_SEED).permuted(signs, axis=-1)[..., 0]
+    return np.vstack([np.ones(n), signs]) / n
+
+
+@lru_cache(maxsize=16)
+def _splits(n: int, m: int) -> np.ndarray:
+    """Weights, [1 + resamples, n + m], that make the difference of the means of two groups: of the
+    first n and the last m, then of all others of these sizes, or of ``RESAMPLES`` at random."""
+    if comb(n + m, n) <= RESAMPLES:
+        firsts = [*combinations(range(n + m), n)]
+    else:
+        rng = np.random.default_rng(RESAMPLING_SEED)
+        firsts = [rng.permutation(n + m)[:n] for _ in range(RESAMPLES)]
+    chosen = np.array([range(n), *firsts])
+    weights = np.full((len(chosen), n + m), -1 / m)
+    np.put_along_axis(weights, chosen, 1 / n, axis=1)
+    return weights
 
 
 def holm(pvalues: Sequence[float]) -> np.ndarray:
@@ -254,6 +286,8 @@ def logrank(time, escaped, other_time, other_escaped) -> float:
     """
     if not (np.any(escaped) or np.any(other_escaped)):
         return np.nan
+    from scipy import stats
+
     with np.errstate(all="ignore"):
         samples = _censored(time, escaped), _censored(other_time, other_escaped)
         return float(stats.logrank(*samples).pvalue)
@@ -265,6 +299,8 @@ def survival(time: Sequence[float], escaped: Sequence[bool]) -> tuple[np.ndarray
 
     Returns (times, shares, low ends, high ends).
     """
+    from scipy import stats
+
     found = stats.ecdf(_censored(time, escaped)).sf
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of shares of 0 or 1, which have no error
@@ -274,5 +310,7 @@ def survival(time: Sequence[float], escaped: Sequence[bool]) -> tuple[np.ndarray
     return np.append(0.0, found.quantiles), *steps
 
 
-def _censored(time, escaped) -> stats.CensoredData:
+def _censored(time, escaped):
+    from scipy import stats
+
     return stats.CensoredData.right_censored(np.asarray(time, float), ~np.asarray(escaped, bool))

@@ -186,8 +186,11 @@ def intervened(table: pd.DataFrame, baseline: str) -> dict[str, pd.DataFrame]:
 def rank_shares(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the effective rank of hidden layers, as shares of the layer's width."""
     rows = table[(table.measure == "effective_rank") & table.layer.str.isdecimal()]
-    widths = [hidden_layers(s)[int(k) - 1] for s, k in zip(rows.setting, rows.layer)]
-    return rows.assign(value=rows.value / widths)
+    layers = rows[["setting", "layer"]]
+    known = layers.drop_duplicates()
+    widths = [hidden_layers(s)[int(k) - 1] for s, k in known.itertuples(index=False)]
+    of_rows = layers.merge(known.assign(width=widths), how="left").width  # in the order of the rows
+    return rows.assign(value=rows.value / of_rows.to_numpy())
 
 
 def network_diversity(table: pd.DataFrame, measure: str) -> pd.DataFrame:
@@ -432,6 +435,7 @@ def mapped(table: pd.DataFrame, treated: str, baseline: str) -> pd.DataFrame:
     before = signals.pivot_table(
         index=[*CELL, "rate"], columns=["arm", "measure"], values="value", sort=False
     )
+    before = before.to_dict("index")
     rows = []
     values = by_rate(table)[[treated, baseline]].dropna()
     for place, part in values.groupby(level=[*CELL, "rate"], sort=False):
@@ -440,7 +444,7 @@ def mapped(table: pd.DataFrame, treated: str, baseline: str) -> pd.DataFrame:
         row = dict(zip([*CELL, "rate"], place)) | {"depth": len(hidden), "width": hidden[0]}
         row |= {"activation": activation(place[1])} | vars(found)
         for prefix, arm in (("", treated), ("other_", baseline)):
-            row |= {prefix + name: before.loc[place, (arm, name)] for name in SIGNALS}
+            row |= {prefix + name: before[place][arm, name] for name in SIGNALS}
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -90,9 +90,9 @@ def peak_memory(children: bool = False) -> int:
     return peak // (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, else KiB
 
 
-def record(folder: Path, facts: dict, step: str, seconds: float) -> None:
-    """Put ``facts`` into ``folder``/provenance.json, and the wall time and peak memory of
-    ``step``."""
+def record(folder: Path, facts: dict, step: str = "", seconds: float = 0.0) -> None:
+    """Put ``facts`` into ``folder``/provenance.json, and the wall time and peak memory of a
+    ``step``, if there is one."""
     file = folder / "provenance.json"
     # notebooks are executed side by side
     with open(place(folder / ".provenance.lock"), "a") as lock:
@@ -102,8 +102,9 @@ def record(folder: Path, facts: dict, step: str, seconds: float) -> None:
             msvcrt.locking(lock.fileno(), msvcrt.LK_LOCK, 1)  # until it is closed
         before = known(file)
         steps = before["steps"] if isinstance(before.get("steps"), dict) else {}
-        memory = peak_memory(children=True)
-        steps[step] = {"seconds": round(seconds, 1), "peak_memory_mib": memory}
+        if step:
+            memory = peak_memory(children=True)
+            steps[step] = {"seconds": round(seconds, 1), "peak_memory_mib": memory}
         atomically(
             file,
             lambda part: part.write_text(

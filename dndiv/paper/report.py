@@ -1,5 +1,6 @@
 """Words made of results: tables for a terminal, README and notebooks; sentences; claims.json."""
 
+import hashlib
 import json
 import math
 import re
@@ -10,7 +11,7 @@ from statistics import mean, median
 import pandas as pd
 
 from dndiv.checks import choose
-from dndiv.paper import claims, files, notebooks, pictures, schema, tables
+from dndiv.paper import claims, code, files, notebooks, pictures, provenance, schema, tables
 from dndiv.paper.claims import NOT_TESTED, OFF, TOGETHER, Result
 from dndiv.paper.files import REFERENCE
 
@@ -308,6 +309,36 @@ def read(file: Path) -> list[Result]:
         raise ValueError(f"{file} is damaged ({error}); `make reproduce` makes it again") from error
 
 
+def judged(preset: str) -> str:
+    """The digest of what a run's verdicts follow from: its tables, what is registered but for what
+    is expected, and the rules."""
+    registered = {name: claim | {"expected": None} for name, claim in claims.load().items()}
+    rules = code.digest(
+        [("dndiv.paper.claims", "evaluate")], stop={("dndiv.paper.schema", "claims")}
+    )
+    text = json.dumps([tables.digest(preset), registered, rules], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def keep(results: list[Result], preset: str) -> None:
+    """Write the claims.json of a run, and into its provenance what its verdicts follow from."""
+    write(results, files.results(preset) / "claims.json")
+    provenance.record(files.results(preset), {"judged": judged(preset)})
+
+
+def verdicts(preset: str, device: str = "auto", *names: str) -> list[Result]:
+    """The results of the claims that are named, or of all: of the reference as they are in its
+    claims.json, while that follows from what is there now; otherwise computed from the tables."""
+    registered = claims.load()
+    chosen = {name: registered[name] for name in names or registered}
+    folder = files.results(preset)
+    known = files.known(folder / "provenance.json").get("judged")
+    if preset != REFERENCE or known != judged(preset):
+        return claims.evaluate(lambda name: tables.table(name, preset, device), chosen)
+    found = read(folder / "claims.json")
+    return [r for name in chosen for r in found if r.claim == name]
+
+
 def generated(text: str, folder: Path) -> str:
     """``text`` with the parts between <!-- begin NAME --> and <!-- end NAME --> made anew from the
     results in ``folder``; an unknown part is refused."""
@@ -315,7 +346,7 @@ def generated(text: str, folder: Path) -> str:
 
     results = read(folder / "claims.json")
     parts = {
-        "answer": answer.lines(results, tables.load(folder / "tables" / "early.csv.bz2")),
+        "answer": answer.lines(results, tables.load(folder / "tables" / "early.parquet")),
         "claims": per_claim(results),
         "coverage": covers(pd.read_csv(folder / "coverage.csv")),
         "times": _times(files.stored(folder / "provenance.json")),
@@ -360,6 +391,29 @@ def promote() -> None:
         shutil.copy(paper / name, reference / name)
 
 
+def over_products(entry: dict, facts: dict) -> str:
+    """An experiment's time over that of its matrix products at the rate of a large one, which was
+    measured in the same run: "1.59"; "not measured" where provenance knows of none."""
+    rate = facts.get("matrix_gflops")
+    if not (rate and "macs" in entry):
+        return "not measured"
+    alone = 2 * entry["macs"] / rate / 1e9
+    return f"{entry['unit_seconds'] / alone:.2f}" if alone else "–"
+
+
+def _distance(facts: dict) -> str:
+    """A sentence on how far all training, and each experiment, is from its matrix products."""
+    whole = over_products(facts.get("training", {}), facts)
+    if whole == "not measured":
+        return f"Training over its matrix products alone: {whole}."
+    parts = {name: over_products(e, facts) for name, e in facts["experiments"].items()}
+    said = ", ".join(f"{name} {part}" for name, part in parts.items())
+    return (
+        f"Training took {whole} times as long as its matrix products alone would take at the rate "
+        f"of a large one, {facts['matrix_gflops']:.0f} GF/s in each process: {said}."
+    )
+
+
 def _times(facts: dict) -> str:
     """Run times and memory of the reference run, with the machine named."""
     machine, steps, versions = facts["machine"], facts["steps"], facts["versions"]
@@ -383,6 +437,8 @@ def _times(facts: dict) -> str:
         (f"{len(books)} notebooks, two at a time", f"{minutes:.1f} min", f"{peak:.1f} GiB")
     )
     return f"""{_markdown(lines)}
+
+{_distance(facts)}
 
 Measured for the {facts["preset"]} preset on {machine["cores"]} cores of \
 {machine["processor"]} with {machine.get("memory_gib", "?")} GiB, {facts["device"].upper()}, \

@@ -2,6 +2,7 @@
 
 import os
 import re
+import statistics
 import sys
 import time
 import warnings
@@ -13,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from dndiv.checks import choose
-from dndiv.paper import cache, cluster, compute, data, design, provenance, tables
+from dndiv.paper import cache, cluster, compute, data, design, products, provenance, tables
 from dndiv.paper.design import Unit
 from dndiv.paper.names import COLUMNS
 
@@ -71,6 +72,19 @@ def compute_units(preset: str, todo: Sequence[Unit], device: str, jobs: int | No
         _compute(preset, todo, choose_device(device), _jobs(jobs))
 
 
+def rate(todo: Sequence[Unit], device: str, jobs: int | None) -> float | None:
+    """GF/s of a large product, on one thread in each of the processes that will compute units here,
+    all at once: two of them may share what counts. None where others compute."""
+    if os.environ.get("DNDIV_CLUSTER"):
+        return None
+    jobs = _processes(todo, device, _jobs(jobs))
+    if jobs == 1:
+        return products.rate(device)
+    work = [joblib.delayed(products.rate)(device)] * jobs
+    joblib.Parallel(jobs)(work)  # until each has loaded torch
+    return statistics.median(joblib.Parallel(jobs)(work))
+
+
 def write(preset: str, names: Sequence[str], which: Sequence[str], jobs: int | None = None) -> None:
     """Write tables into results/<preset>/tables, side by side."""
 
@@ -81,11 +95,13 @@ def write(preset: str, names: Sequence[str], which: Sequence[str], jobs: int | N
 
 
 def cost(experiment: str, preset: str, names: Sequence[str]) -> dict:
-    """What the units of an experiment on disk took: their number, seconds of all together, memory
-    of the largest."""
-    facts = [cache.facts(unit) for unit in design.units(experiment, preset, names)]
+    """What the units of an experiment on disk took: their number, multiply–accumulates and seconds
+    of all together, memory of the largest."""
+    units = design.units(experiment, preset, names)
+    facts = [cache.facts(unit) for unit in units]
     return {
         "units": len(facts),
+        "macs": sum(map(products.macs, units)),
         "unit_seconds": round(sum(f["seconds"] for f in facts), 1),
         "peak_memory_mib": max(f["peak_memory_mib"] for f in facts),
     }
@@ -104,6 +120,7 @@ def training(preset: str, names: Sequence[str]) -> dict:
     spans = [(f["ended"] - f["seconds"], f["ended"]) for f in facts if "ended" in f]
     return {
         "units": len(facts),
+        "macs": sum(map(products.macs, every)),
         "unit_seconds": round(sum(f["seconds"] for f in facts), 1),
         "clock_seconds": round(covered(spans), 1),
         "timed_units": len(spans),
@@ -170,10 +187,14 @@ def _here(todo: Sequence[Unit], device: str, jobs: int):
     warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
     # nor that units are lost which were under way when the disk was full
     warnings.filterwarnings("ignore", message=".* tasks which were still being processed")
-    jobs = 1 if device == "cuda" else min(jobs, len(todo))  # one process keeps a GPU busy
+    jobs = _processes(todo, device, jobs)
     yield f"{device}, {jobs} at a time"
     parallel = joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")
     yield from parallel(joblib.delayed(_run)(unit, device) for unit in todo)
+
+
+def _processes(todo: Sequence[Unit], device: str, jobs: int) -> int:
+    return 1 if device == "cuda" else min(jobs, len(todo))  # one process keeps a GPU busy
 
 
 def _run(unit: Unit, device: str) -> tuple[Unit, pd.DataFrame, dict]:

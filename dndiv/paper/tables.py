@@ -4,11 +4,12 @@ A table is tidy: one value a row, with data, setting, optimizer, arm, seed, laye
 beside it. ``arm`` and ``layer`` are the texts of an ``Arm`` and of a ``Place``.
 """
 
-import bz2
 import hashlib
 from pathlib import Path
 
 import pandas as pd
+import pyarrow
+from pyarrow import parquet
 
 from dndiv.checks import choose
 from dndiv.paper import files
@@ -34,7 +35,7 @@ def table(name: str, preset: str, device: str = "auto", jobs: int | None = None)
 
 def path(name: str, preset: str) -> Path:
     """Where a run of a preset leaves a table."""
-    return files.results(preset) / "tables" / f"{name}.csv.bz2"
+    return files.results(preset) / "tables" / f"{name}.parquet"
 
 
 def read(name: str, preset: str) -> pd.DataFrame:
@@ -56,20 +57,25 @@ def read(name: str, preset: str) -> pd.DataFrame:
 def digest(preset: str) -> str:
     """SHA-256 of all tables that a run has left, by their names."""
     found = hashlib.sha256()
-    for file in filter(Path.is_file, sorted(path("", preset).parent.glob("*.csv.bz2"))):
+    for file in filter(Path.is_file, sorted(path("", preset).parent.glob("*.parquet"))):
         found.update(f"{file.name}\n{hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
     return found.hexdigest()
 
 
 def write(table: pd.DataFrame, name: str, preset: str) -> None:
     """Keep a table where ``read`` finds it, with the same bytes for the same values."""
-    # as small as xz in a fifth of the time; no time or file name in it
-    packed = bz2.compress(table.to_csv(index=False).encode())
-    atomically(path(name, preset), lambda part: part.write_bytes(packed))
+    rows = pyarrow.Table.from_pandas(table, preserve_index=False).replace_schema_metadata()
+    # smaller than CSV by bz2, and read in a twentieth of the time; damage is noticed by checksums
+    options = {"compression": "zstd", "compression_level": 19, "write_page_checksum": True}
+    numbers = ("seed", "epoch", "value")  # in other columns the same texts recur
+    options["use_dictionary"] = [name for name in table if name not in numbers]
+    atomically(path(name, preset), lambda part: parquet.write_table(rows, part, **options))
 
 
 def load(file: Path) -> pd.DataFrame:
-    """A table from a CSV file, its values to the last bit."""
+    """A table, or a unit's rows from a CSV file, its values to the last bit."""
+    if file.suffix == ".parquet":
+        return parquet.read_table(file, page_checksum_verification=True).to_pandas()
     table = pd.read_csv(file, dtype={"layer": str, "value": str}, keep_default_na=False)
     # pandas' own parser may be off by one bit
     values = [float(v) if v else float("nan") for v in table["value"]]
