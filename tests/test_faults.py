@@ -118,7 +118,7 @@ def test_a_folder_that_is_a_link_within_the_results_is_refused_too(small, name, 
     assert list(other.iterdir()) == [part]  # nothing is removed behind a link, either
 
 
-@pytest.mark.parametrize("name", ["tables/x.csv.bz2", "figures/x.png", "claims.json", "notebooks"])
+@pytest.mark.parametrize("name", ["tables/x.parquet", "figures/x.png", "claims.json", "notebooks"])
 @pytest.mark.parametrize("plant", ["link", "pipe"])
 def test_no_link_or_pipe_becomes_part_of_the_reference(
     results, tmp_path_factory, monkeypatch, name, plant
