@@ -289,11 +289,13 @@ class TestReference:
         assert len(early) == 12
         assert all(r.n == seeds[r.setting.split(", ")[1]] for r in early)
 
-    def test_readme_is_generated_from_them(self):
-        text = (files.ROOT / "README.md").read_text("utf8")
-        assert report.generated(text, self.folder) == text
+    def test_readme_and_docs_are_generated_from_them(self):
+        pages = [(files.ROOT / page).read_text("utf8") for page in report.PAGES]
+        for text in pages:
+            assert "<!-- begin " in text and report.generated(text, self.folder) == text
         for result in self.committed:  # and would notice
-            assert f"| `{result.claim}` |" in text
+            assert sum(f"| `{result.claim}` |" in text for text in pages) == 1
+        text = pages[0]
         wrong = text.replace("undecided in", "reproduced in")
         assert wrong != text and report.generated(wrong, self.folder) == text
         with pytest.raises(ValueError, match="unknown generated part 'x'; choose one of answer"):

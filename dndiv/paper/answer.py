@@ -1,4 +1,5 @@
-"""The answer in five lines: what a practitioner and a sceptic must know, from results alone."""
+"""The answer in five lines, short and long: what a practitioner and a sceptic must know, from
+results alone."""
 
 from statistics import median
 
@@ -21,6 +22,46 @@ def lines(results: list[Result], early: pd.DataFrame) -> str:
         "Networks that do not learn at all": _dead(early),
     }
     return "\n".join(f"* **{what}:** {said}." for what, said in parts.items())
+
+
+def short(results: list[Result], early: pd.DataFrame) -> str:
+    """The same for who has a minute (Markdown)."""
+    values = outcomes.early_accuracy(early)
+    [whole] = _together(results, "early-40")
+    he, default = (measured(whole.alone[scale]) for scale in report.SCALES)
+    said = report.counted
+    yes = [f"{r.setting} {percent(r.estimate)}" for r in _reproduced(results)]
+    relayed = _settings(results, "finding-relayed")
+    deep = [r.estimate for r in relayed if "shallow" not in r.setting and "10×10" not in r.setting]
+    flat = [r.estimate for r in relayed if "shallow" in r.setting]
+    against = [r for name in ("early-help", "finding-rivals") for r in _settings(results, name)]
+    parts = {
+        "Is it 40 %?": f"{said(results, 'early-40')}. {'; '.join(yes) or 'Nowhere'}; "
+        f"over all settings {measured(vars(whole))}. Of what is reproduced "
+        f"{_of_scale(results, values)} is there without decorrelation: it is the scale of the draw",
+        "Decorrelation alone": f"{he} at the method's scale, {default} at PyTorch's, over all "
+        f"settings; with every start at its own best learning rate "
+        f"{measured(vars(_together(results, 'finding-directions')[0]))}",
+        "Use instead": f"`{design.FOUND}`, in narrow rectifier networks without normalization: with "
+        "both at their best learning rates it is ahead of PyTorch's default by "
+        f"{percent(median(deep))} in the median with three or five hidden layers, by "
+        f"{percent(median(flat))} with one. No start is best everywhere: against the best other "
+        f"{measured(vars(_together(results, 'finding-best-start')[0]))}",
+        "Techniques and their rivals": f"of {len(against)} cases {_share_off(against)} are off, as "
+        "nothing that was tried is better than none on held-out inputs; "
+        f"the others: {report.in_words(claims.counts([r for r in against if r.reason != OFF]))}",
+        "Redundancy, and small networks": f"{said(results, 'redundancy-costs')}; "
+        f"{said(results, 'small-suffices')}",
+    }
+    return "\n".join(f"* **{what}** {said}." for what, said in parts.items())
+
+
+def _share_off(results: list[Result]) -> str:
+    return share(sum(r.reason == OFF for r in results) / len(results)) if results else "–"
+
+
+def _together(results: list[Result], claim: str) -> list[Result]:
+    return [r for r in results if r.claim == claim and r.setting == TOGETHER]
 
 
 def _settings(results: list[Result], claim: str) -> list[Result]:
@@ -47,7 +88,7 @@ def _jointly(values: pd.DataFrame, treated: str, baseline: str) -> str:
 
 
 def _claim(results: list[Result], values: pd.DataFrame) -> str:
-    [whole] = [r for r in results if r.claim == "early-40" and r.setting == TOGETHER]
+    [whole] = _together(results, "early-40")
     opposite = [r for r in _settings(results, "early-40") if r.verdict == "the opposite"]
     rest = _jointly(_elsewhere(results, values), "decorrelated", "default")
     return (
@@ -72,7 +113,7 @@ def _alike(values: pd.DataFrame) -> dict[str, float]:
 
 
 def _scale(results: list[Result], values: pd.DataFrame) -> str:
-    [whole] = [r for r in results if r.claim == "early-40" and r.setting == TOGETHER]
+    [whole] = _together(results, "early-40")
     without = _alike(values)
     held = [
         f"{percent(without[r.setting])} of the {percent(r.estimate)} ({r.setting})"
@@ -96,7 +137,7 @@ def _tuned(results: list[Result]) -> str:
     """What is left where every start has its own best learning rate."""
 
     def joint(claim):
-        [found] = [r for r in results if r.claim == claim and r.setting == TOGETHER]
+        [found] = _together(results, claim)
         return measured(vars(found))
 
     found = _settings(results, "finding-relayed")

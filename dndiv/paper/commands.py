@@ -98,7 +98,7 @@ def report(args) -> int:
     if args.promote:
         report.promote()
     if args.preset == REFERENCE:
-        report.write_readme()
+        report.write_pages()
         metadata.write()
     for file in page.make(args.preset):
         print(file)

@@ -222,6 +222,12 @@ def headline(results: list[Result], claim: str) -> str:
     return "; ".join(filter(None, words))
 
 
+def counted(results: list[Result], claim: str) -> str:
+    """A claim and how many of its cases have which verdict, in words."""
+    found = [r for r in results if r.claim == claim and r.setting != TOGETHER]
+    return f"`{claim}`: {in_words(claims.counts(found))}"
+
+
 def summary(results: list[Result]) -> str:
     """The verdict on the 40 % (Markdown)."""
     every = [r for r in results if r.claim == "early-40"]
@@ -265,14 +271,14 @@ def covers(coverage: pd.DataFrame) -> str:
     )
 
 
-def per_claim(results: list[Result]) -> str:
+def per_claim(results: list[Result], to: str = "") -> str:
     """A row per claim: its sentence, how many of its settings have which verdict, and where it is
-    examined (Markdown)."""
-    lines = [("claim", "the paper's sentence", "verdicts", "read")]
+    examined (Markdown). to: the way to the notebooks."""
+    lines = [("claim", "sentence", "verdicts", "read")]
     for name in dict.fromkeys(r.claim for r in results):
         found = [r for r in results if r.claim == name]
         book = found[0].notebook
-        read = f"[{book}](notebooks/{book}.ipynb)" if book else "–"
+        read = f"[{book}]({to}notebooks/{book}.ipynb)" if book else "–"
         counted = in_words(claims.counts([r for r in found if r.setting != TOGETHER]))
         lines.append((f"`{name}`", found[0].sentence, counted, read))
     return _markdown(lines)
@@ -345,9 +351,13 @@ def generated(text: str, folder: Path) -> str:
     from dndiv.paper import answer  # which makes its sentences of the words here
 
     results = read(folder / "claims.json")
+    early = tables.load(folder / "tables" / "early.parquet")
+    ours = [r for r in results if r.claim.startswith("finding-")]
     parts = {
-        "answer": answer.lines(results, tables.load(folder / "tables" / "early.parquet")),
-        "claims": per_claim(results),
+        "short": answer.short(results, early),
+        "answer": answer.lines(results, early),
+        "claims": per_claim([r for r in results if r not in ours]),
+        "findings": per_claim(ours, "../"),
         "coverage": covers(pd.read_csv(folder / "coverage.csv")),
         "times": _times(files.stored(folder / "provenance.json")),
         "speed": (folder / "bench" / "table.md").read_text("utf8").strip(),
@@ -361,11 +371,15 @@ def generated(text: str, folder: Path) -> str:
     return re.sub(r"<!-- begin (\S+) -->.*?<!-- end \1 -->", fill, text, flags=re.DOTALL)
 
 
-def write_readme() -> None:
-    """Bring the README's generated parts up to the reference."""
-    file = files.ROOT / "README.md"
-    text = generated(file.read_text("utf8"), files.results(REFERENCE))
-    files.atomically(file, lambda part: part.write_text(text, "utf8"))
+PAGES = ("README.md", "docs/results.md", "docs/assumptions.md")  # that have generated parts
+
+
+def write_pages() -> None:
+    """Bring the generated parts of README and docs up to the reference."""
+    for page in PAGES:
+        file = files.ROOT / page
+        text = generated(file.read_text("utf8"), files.results(REFERENCE))
+        files.atomically(file, lambda part, text=text: part.write_text(text, "utf8"))
 
 
 def promote() -> None:
