@@ -26,34 +26,48 @@ def lines(results: list[Result], early: pd.DataFrame) -> str:
 
 def short(results: list[Result], early: pd.DataFrame) -> str:
     """The same for who has a minute (Markdown)."""
-    values = outcomes.early_accuracy(early)
-    [whole] = _together(results, "early-40")
+    values, every = outcomes.early_accuracy(early), _settings(results, "early-40")
+    [whole], there = _together(results, "early-40"), _reproduced(results)
+    rest = report.in_words(claims.counts([r for r in every if r not in there]))
+    places = "; ".join(f"{r.setting} {percent(r.estimate)}" for r in there)
     he, default = (measured(whole.alone[scale]) for scale in report.SCALES)
-    said = report.counted
-    yes = [f"{r.setting} {percent(r.estimate)}" for r in _reproduced(results)]
     relayed = _settings(results, "finding-relayed")
     deep = [r.estimate for r in relayed if "shallow" not in r.setting and "10×10" not in r.setting]
     flat = [r.estimate for r in relayed if "shallow" in r.setting]
-    against = [r for name in ("early-help", "finding-rivals") for r in _settings(results, name)]
+    tried = [r for name in ("early-help", "finding-rivals") for r in _settings(results, name)]
+    rivals = [r for r in results if r.claim == "finding-rivals" and r.setting == TOGETHER]
+    ahead = sorted(rivals, key=lambda r: -r.estimate)[:3]
+    first = [f"{names.title(r.group, names.TECHNIQUES)} {percent(r.estimate)}" for r in ahead]
     parts = {
-        "Is it 40 %?": f"{said(results, 'early-40')}. {'; '.join(yes) or 'Nowhere'}; "
-        f"over all settings {measured(vars(whole))}. Of what is reproduced "
-        f"{_of_scale(results, values)} is there without decorrelation: it is the scale of the draw",
-        "Decorrelation alone": f"{he} at the method's scale, {default} at PyTorch's, over all "
-        f"settings; with every start at its own best learning rate "
-        f"{measured(vars(_together(results, 'finding-directions')[0]))}",
-        "Use instead": f"`{design.FOUND}`, in narrow rectifier networks without normalization: with "
-        "both at their best learning rates it is ahead of PyTorch's default by "
+        "Is it 40 %?": f"In {len(there)} of {len(every)} settings ({places or 'none'}), and there "
+        f"{_of_scale(results, values)} of it is left without decorrelation: it is the scale of the "
+        f"draw. Elsewhere {rest}. Over all settings {measured(vars(whole))}",
+        "Decorrelation alone:": f"{he} at the method's scale, {default} at PyTorch's, over all "
+        f"settings; {_joint(results, 'finding-directions')} at the best learning rates",
+        "Use instead": f"`{design.FOUND}`, in narrow rectifier networks without normalization. "
+        "With both at their best learning rates it is ahead of PyTorch's default by "
         f"{percent(median(deep))} in the median with three or five hidden layers, by "
         f"{percent(median(flat))} with one. No start is best everywhere: against the best other "
-        f"{measured(vars(_together(results, 'finding-best-start')[0]))}",
-        "Techniques and their rivals": f"of {len(against)} cases {_share_off(against)} are off, as "
-        "nothing that was tried is better than none on held-out inputs; "
-        f"the others: {report.in_words(claims.counts([r for r in against if r.reason != OFF]))}",
-        "Redundancy, and small networks": f"{said(results, 'redundancy-costs')}; "
-        f"{said(results, 'small-suffices')}",
+        f"one it has {_joint(results, 'finding-best-start')}",
+        "Techniques": f"are off in {_share_off(tried)} of {len(tried)} cases, rivals of the "
+        "literature included: nothing that was tried is better than none on held-out inputs. "
+        f"The others: {report.in_words(claims.counts([r for r in tried if r.reason != OFF]))}. "
+        f"At the best learning rate the first are {', '.join(first)}, over all settings",
+        "Redundancy": "that is put there costs accuracy or time in "
+        f"{_how_many(results, 'redundancy-costs')} cases. Small networks stay within "
+        f"5 % of wide ones in {_how_many(results, 'small-suffices')}",
     }
     return "\n".join(f"* **{what}** {said}." for what, said in parts.items())
+
+
+def _how_many(results: list[Result], claim: str) -> str:
+    found = _settings(results, claim)
+    return f"{sum(r.verdict in claims.REPRODUCED for r in found)} of {len(found)}"
+
+
+def _joint(results: list[Result], claim: str) -> str:
+    [found] = _together(results, claim)
+    return measured(vars(found))
 
 
 def _share_off(results: list[Result]) -> str:
@@ -136,10 +150,6 @@ def _best(values: pd.DataFrame, results: list[Result]) -> str:
 def _tuned(results: list[Result]) -> str:
     """What is left where every start has its own best learning rate."""
 
-    def joint(claim):
-        [found] = _together(results, claim)
-        return measured(vars(found))
-
     found = _settings(results, "finding-relayed")
     deepest = {r.setting for r in found if "10×10" in r.setting}
     rest = [r.estimate for r in found if r.setting not in deepest]
@@ -147,10 +157,10 @@ def _tuned(results: list[Result]) -> str:
     best = claims.counts(_settings(results, "finding-best-start"))
     return (
         f"Each at its own best rate, `{design.FOUND}` against PyTorch's default: "
-        f"{joint('finding-relayed')} over {len(found)} settings; without the deepest, 10×10, "
-        f"{middle} in the median, from {least} to {most}; "
+        f"{_joint(results, 'finding-relayed')} over {len(found)} settings; without the "
+        f"deepest, 10×10, {middle} in the median, from {least} to {most}; "
         f"against the best of the other {len(design.PEERS) - 1} starts "
-        f"{joint('finding-best-start')}: {report.in_words(best)}"
+        f"{_joint(results, 'finding-best-start')}: {report.in_words(best)}"
     )
 
 

@@ -254,7 +254,7 @@ def predictions(
 
     def correlate(measure, part):
         for epoch in part.columns if epochs is None else epochs:
-            seen = part[epoch].dropna()  # between the ends of epochs some networks are not looked at
+            seen = part[epoch].dropna()  # within epochs some networks are not looked at
             for outcome, when in (("now", epoch), ("final", reached.columns.max())):
                 found = rank_correlation(seen, reached.loc[seen.index, when])
                 yield {"measure": measure, "epoch": epoch, "outcome": outcome} | vars(found)

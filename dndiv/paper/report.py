@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import re
 import shutil
 from pathlib import Path
@@ -222,12 +223,6 @@ def headline(results: list[Result], claim: str) -> str:
     return "; ".join(filter(None, words))
 
 
-def counted(results: list[Result], claim: str) -> str:
-    """A claim and how many of its cases have which verdict, in words."""
-    found = [r for r in results if r.claim == claim and r.setting != TOGETHER]
-    return f"`{claim}`: {in_words(claims.counts(found))}"
-
-
 def summary(results: list[Result]) -> str:
     """The verdict on the 40 % (Markdown)."""
     every = [r for r in results if r.claim == "early-40"]
@@ -264,8 +259,10 @@ def covers(coverage: pd.DataFrame) -> str:
         f"Intervals of 95 % hold the truth in {100 * used.coverage:.1f} % of draws from the "
         "artifact's own networks, as many seeds as each comparison has, in the mean over "
         f"{used.populations} comparisons, and in {share(used.worst_coverage)} in the worst; of "
-        f"effects that are not there {100 * used.false_reproduced:.1f} % (at most "
-        f"{100 * used.worst_false_reproduced:.0f} %) seem to be above zero. It is worst where one "
+        f"effects that are not there {100 * used.false_above:.1f} % (at most "
+        f"{100 * used.worst_false_above:.0f} %) seem to be above zero, and "
+        f"{100 * used.false_reproduced:.1f} % (at most {100 * used.worst_false_reproduced:.0f} %) "
+        "above the smallest effect of interest, which is called reproduced. It is worst where one "
         "network or two of many do not learn, for many draws have none of them, and where seeds "
         "are few."
     )
@@ -386,15 +383,16 @@ def promote() -> None:
     """Make the finished paper run, and the last benchmark, the reference; FileNotFoundError where
     there is no finished run, ValueError where its notebooks are not those of its tables."""
     paper, reference = files.results("paper"), files.results(REFERENCE)
+    bench = files.RESULTS / "bench"
     if not all((paper / part).exists() for part in ("claims.json", "tables", "figures")):
         raise FileNotFoundError("there is no finished paper run; make one with `make reproduce`")
-    for folder in (paper, files.RESULTS / "bench"):
+    for folder in (paper, bench) if os.path.lexists(bench) else (paper,):
         files.genuine(folder)
     notebooks.promote("paper", reference / "notebooks")
     # the CSV and PDF files beside the figures follow from the tables
     parts = [(paper / "tables", ()), (paper / "figures", ("*.csv", "*.pdf"))]
-    if (files.RESULTS / "bench").exists():  # or else the benchmark stays the one of before
-        parts.append((files.RESULTS / "bench", ("*.pdf",)))
+    if bench.exists():  # or else the benchmark stays the one of before
+        parts.append((bench, ("*.pdf",)))
     for part, left_out in parts:
         shutil.rmtree(reference / part.name, ignore_errors=True)
         ignored = shutil.ignore_patterns(*left_out)
