@@ -223,6 +223,7 @@ def along_rows(slope: Callable[[Tensor, int], Tensor]) -> Callable[[Tensor, Stre
 
 
 def cosine_slope(cosines: Tensor, fan_in: int) -> Tensor:
+    """Of ``weight_cosine`` by the cosines."""
     n = cosines.shape[-1]
     slope = cosines * (2 / max(n * (n - 1), 1))
     slope.diagonal(dim1=-2, dim2=-1).zero_()
@@ -237,12 +238,14 @@ def _volume_slope(cosines: Tensor, fan_in: int) -> Tensor:
 
 
 def volume_gradient(weights: Tensor, strength: Strength) -> Tensor:
+    """Of ``negative_log_volume`` by the weights."""
     if weights.shape[-2] > weights.shape[-1]:  # dependent rows, kept apart by the ridge alone
         weights = weights.double()
     return along_rows(_volume_slope)(weights, strength)
 
 
 def orthoreg_slope(cosines: Tensor, fan_in: int) -> Tensor:
+    """Of ``orthoreg`` by the cosines."""
     slope = STEEPNESS * torch.sigmoid(STEEPNESS * (cosines - 1))
     slope.diagonal(dim1=-2, dim2=-1).zero_()
     return slope
@@ -261,10 +264,13 @@ def mma_slope(cosines: Tensor, fan_in: int) -> Tensor:
 
 
 def orthogonality_gradient(weights: Tensor, strength: Strength) -> Tensor:
+    """Of ``soft_orthogonality`` by the weights."""
     return _by_gram(weights, strength, lambda deviation: 2 * deviation)
 
 
 def srip_gradient(weights: Tensor, strength: Strength) -> Tensor:
+    """Of ``srip`` by the weights: of the eigenvector that stretches or shrinks most."""
+
     def slope(deviation):
         values, vectors = torch.linalg.eigh(_or_nothing(deviation))
         most = values.abs().argmax(-1, keepdim=True)
@@ -283,6 +289,7 @@ def _by_gram(weights: Tensor, strength: Strength, slope: Callable[[Tensor], Tens
 
 
 def decorrelation_gradient(activations: Tensor, strength: Strength) -> Tensor:
+    """Of ``activation_decorrelation`` by the activations."""
     centred = activations - activations.mean(-1, keepdim=True)
     covariance = centred @ centred.mT / activations.shape[-1]
     slope = covariance * (1 / activations.shape[-1])

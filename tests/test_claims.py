@@ -298,7 +298,9 @@ class TestReference:
         text = pages[0]
         wrong = text.replace("undecided in", "reproduced in")
         assert wrong != text and report.generated(wrong, self.folder) == text
-        with pytest.raises(ValueError, match="unknown generated part 'x'; choose one of answer"):
+        with pytest.raises(
+            ValueError, match="unknown generated part 'x'; choose one of short, answer"
+        ):
             report.generated("<!-- begin x --><!-- end x -->", self.folder)
 
     def test_another_table_gives_other_words(self):

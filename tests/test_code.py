@@ -56,7 +56,7 @@ TREATED = Training("Digits", "tiny", "sgd", ("default", "default+log_volume:cons
             '"order": lambda seed: seed',
             PLAIN,
         ),
-        ("dndiv/techniques.py", "RIDGE = 1e-4", "RIDGE = 1e-5", TREATED),
+        ("dndiv/penalties.py", "RIDGE = 1e-4", "RIDGE = 1e-5", TREATED),
         ("dndiv/paper/data.py", "x.sub_(mean).div_(std)", "x.sub_(mean)", PLAIN),
     ],
 )
@@ -80,7 +80,7 @@ def test_an_edit_of_what_is_reached_makes_a_unit_stale(edited, module, old, new,
         # what other units are about: other optimizers, starts, techniques, measures, a new setting
         ("dndiv/paper/design.py", '"adam": 0.001', '"adam": 0.002', PLAIN),
         ("dndiv/paper/starts.py", "argsort(1) < 15", "argsort(1) < 10", PLAIN),
-        ("dndiv/techniques.py", "max(n * (n - 1), 1)", "max(n * n, 1)", PLAIN),
+        ("dndiv/penalties.py", "max(n * (n - 1), 1)", "max(n * n, 1)", PLAIN),
         ("dndiv/diversity.py", "CONSTANT = 1e-6", "CONSTANT = 1e-5", PLAIN),
         (
             "dndiv/paper/design.py",

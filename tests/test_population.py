@@ -246,7 +246,7 @@ def test_muon():
     found = torch.cat([p.flatten() for p in trained.member(1, 1).parameters()])
     expected, before = (torch.cat([p.flatten() for p in n.parameters()]) for n in (net, start))
     moved = (expected - before).norm()
-    assert moved > 1 and (found - expected).norm() < 0.05 * moved
+    assert moved > 0.3 and (found - expected).norm() < 0.05 * moved
 
 
 def test_orthogonalized_by_the_quintic_of_its_singular_values():

@@ -113,8 +113,8 @@ def tune(args) -> int:
     best = outcomes.choose_rates(tables.table("rates", args.preset, args.device))
     _register(RATES, schema.rates(RATES) | best)
     tuning = tables.table("tuning", args.preset, args.device)  # some of it at these rates
-    best = outcomes.choose_rates(tuning[tuning.optimizer.str.startswith(f"{MUON}@")])
-    _register(RATES, schema.rates(RATES) | best)
+    if (muon := tuning.optimizer.str.startswith(f"{MUON}@")).any():
+        _register(RATES, schema.rates(RATES) | outcomes.choose_rates(tuning[muon]))
     chosen = schema.coefficients(COEFFICIENTS)
     for technique, schedules in outcomes.choose_coefficients(tuning).items():
         for schedule, found in schedules.items():

@@ -512,9 +512,10 @@ def tuning(preset: Preset, names: Sequence[str]) -> list[Unit]:
 
 def rival_places(preset: Preset, names: Sequence[str]) -> list[tuple[str, str]]:
     """The data sets and settings in which techniques compete: all on series, and the deep ones on
-    the last data set of images."""
+    the last archived data set."""
     deep = [s for s in preset.technique_settings if len(SETTINGS[s]) > 1]
-    return [*((SERIES, s) for s in preset.peer_settings), *((names[-1], s) for s in deep)]
+    images = [name for name in names if name in ARCHIVED][-1:]
+    return [(SERIES, s) for s in preset.peer_settings] + [(n, s) for n in images for s in deep]
 
 
 def reinforcement(preset: Preset, names: Sequence[str]) -> list[Unit]:
