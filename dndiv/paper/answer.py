@@ -5,7 +5,7 @@ from statistics import median
 
 import pandas as pd
 
-from dndiv.paper import claims, design, names, outcomes, report
+from dndiv.paper import claims, design, findings, names, outcomes, report
 from dndiv.paper.claims import OFF, TOGETHER, Result
 from dndiv.paper.names import CELL
 from dndiv.paper.report import MARK, measured, percent, share
@@ -24,54 +24,81 @@ def lines(results: list[Result], early: pd.DataFrame) -> str:
     return "\n".join(f"* **{what}:** {said}." for what, said in parts.items())
 
 
-def short(results: list[Result], early: pd.DataFrame) -> str:
-    """The same for who has a minute (Markdown)."""
+def short(results: list[Result], early: pd.DataFrame, peers: pd.DataFrame) -> str:
+    """The same for who has a minute (Markdown). early, peers: the tables."""
     values, every = outcomes.early_accuracy(early), _settings(results, "early-40")
     [whole], there = _together(results, "early-40"), _reproduced(results)
     rest = report.in_words(claims.counts([r for r in every if r not in there]))
     places = "; ".join(f"{r.setting} {percent(r.estimate)}" for r in there)
     he, default = (measured(whole.alone[scale]) for scale in report.SCALES)
-    relayed = _settings(results, "finding-relayed")
-    deep = [r.estimate for r in relayed if "shallow" not in r.setting and "10×10" not in r.setting]
-    flat = [r.estimate for r in relayed if "shallow" in r.setting]
-    tried = [r for name in ("early-help", "finding-rivals") for r in _settings(results, name)]
-    rivals = [r for r in results if r.claim == "finding-rivals" and r.setting == TOGETHER]
-    ahead = sorted(rivals, key=lambda r: -r.estimate)[:3]
-    first = [f"{names.title(r.group, names.TECHNIQUES)} {percent(r.estimate)}" for r in ahead]
+    most = max(every, key=lambda r: r.alone[report.SCALES[1]]["estimate"])
     parts = {
         "Is it 40 %?": f"In {len(there)} of {len(every)} settings ({places or 'none'}), and there "
         f"{_of_scale(results, values)} of it is left without decorrelation: it is the scale of the "
-        f"draw. Elsewhere {rest}. Over all settings {measured(vars(whole))}",
+        f"draw. Elsewhere {rest}. The median setting has "
+        f"{percent(median(r.estimate for r in every))}, the mean is {measured(vars(whole))}, and "
+        f"{_jointly(_elsewhere(results, values), 'decorrelated', 'default')} without those "
+        f"{len(there)}",
         "Decorrelation alone:": f"{he} at the method's scale, {default} at PyTorch's, over all "
-        f"settings; {_joint(results, 'finding-directions')} at the best learning rates",
-        "Use instead": f"`{design.FOUND}`, in narrow rectifier networks without normalization. "
-        "With both at their best learning rates it is ahead of PyTorch's default by "
-        f"{percent(median(deep))} in the median with three or five hidden layers, by "
-        f"{percent(median(flat))} with one. No start is best everywhere: against the best other "
-        f"one it has {_joint(results, 'finding-best-start')}",
-        "Techniques": f"are off in {_share_off(tried)} of {len(tried)} cases, rivals of the "
-        "literature included: nothing that was tried is better than none on held-out inputs. "
-        f"The others: {report.in_words(claims.counts([r for r in tried if r.reason != OFF]))}. "
-        f"At the best learning rate the first are {', '.join(first)}, over all settings",
-        "Redundancy": "that is put there costs accuracy or time in "
-        f"{_how_many(results, 'redundancy-costs')} cases. Small networks stay within "
-        f"5 % of wide ones in {_how_many(results, 'small-suffices')}",
+        f"settings, at most {percent(most.alone[report.SCALES[1]]['estimate'])} ({most.setting}); "
+        f"{_joint(results, 'finding-directions')} at the best learning rate of PyTorch's default",
+        "Use instead": _instead(results, peers),
+        "Techniques": _tried(results),
+        "Redundancy": "that is put into a start costs accuracy or time in "
+        f"{_how_many(_settings(results, 'redundancy-costs'))} cases. Networks of 16 units a layer "
+        f"stay within 5 % of those of 256 in {_suffice(results, '×16 against')}, of 8 units in "
+        f"{_suffice(results, '×8 against')}",
     }
     return "\n".join(f"* **{what}** {said}." for what, said in parts.items())
 
 
-def _how_many(results: list[Result], claim: str) -> str:
-    found = _settings(results, claim)
+def _instead(results: list[Result], peers: pd.DataFrame) -> str:
+    """The start that was found, where both sides have their best rates, and what else there is."""
+    reached = outcomes.early_accuracy(outcomes.rated(peers))
+    ranks = findings.standings(reached[[s for s in design.PEERS if s in reached]])
+    first = [f"{findings.start_title(s)} {ranks['rank'][s]:.1f}" for s in ranks.index[:3]]
+    found = _settings(results, "finding-relayed")
+    deep = [r.estimate for r in found if "shallow" not in r.setting and "10×10" not in r.setting]
+    flat = [r.estimate for r in found if "shallow" in r.setting]
+    against = report.in_words(claims.counts(_settings(results, "finding-best-start")))
+    return (
+        f"`{design.FOUND}`, in narrow rectifier networks without normalization: with both at their "
+        f"best learning rates it is ahead of PyTorch's default by {percent(median(deep))} in the "
+        f"median with three or five hidden layers ({percent(min(deep))} to {percent(max(deep))}), "
+        f"by {percent(median(flat))} with one. It is not the best everywhere; better than the best "
+        f"other start: {against}. Mean ranks of {len(ranks)} starts: {', '.join(first)}"
+    )
+
+
+def _tried(results: list[Result]) -> str:
+    """What became of techniques and of their rivals."""
+    tried = [r for name in ("early-help", "finding-rivals") for r in _settings(results, name)]
+    off, acting = ([r for r in tried if (r.reason == OFF) is o] for o in (True, False))
+    rivals = [r for r in results if r.claim == "finding-rivals" and r.setting == TOGETHER]
+    ahead = sorted((r for r in rivals if r.group != design.MUON), key=lambda r: -r.estimate)[:2]
+    muon = next((percent(r.estimate) for r in rivals if r.group == design.MUON), "–")
+    first = ", ".join(
+        f"{names.title(r.group, names.TECHNIQUES)} {percent(r.estimate)}" for r in ahead
+    )
+    return (
+        f"and their rivals: in {len(off)} of {len(tried)} cases no coefficient beat none by "
+        f"{outcomes.ERRORS} standard errors on held-out inputs, so that nothing is tested; the "
+        f"other {len(acting)}: {report.in_words(claims.counts(acting))}. At the best learning rate "
+        f"the first over all settings are {first}; Muon has {muon} in those with Adam"
+    )
+
+
+def _how_many(found: list[Result]) -> str:
     return f"{sum(r.verdict in claims.REPRODUCED for r in found)} of {len(found)}"
+
+
+def _suffice(results: list[Result], size: str) -> str:
+    return _how_many([r for r in _settings(results, "small-suffices") if size in r.setting])
 
 
 def _joint(results: list[Result], claim: str) -> str:
     [found] = _together(results, claim)
     return measured(vars(found))
-
-
-def _share_off(results: list[Result]) -> str:
-    return share(sum(r.reason == OFF for r in results) / len(results)) if results else "–"
 
 
 def _together(results: list[Result], claim: str) -> list[Result]:

@@ -189,7 +189,7 @@ def _judged(
         off = len(arrays) == 2 and np.array_equal(*arrays)
         extra = {"beside": beside[cell]} if beside else {}
         if off and claim["rule"] in ("techniques", "rivals", "escape"):
-            extra["reason"] = OFF
+            extra |= {"reason": OFF, "verdict": OFF}
         others = without_each(quick, *arrays)
         results.append(result(cell, statistic(*arrays), others, alone.get(cell, {}), **extra))
     for r, p in zip(results, holm([r["p"] for r in results])):
@@ -203,7 +203,9 @@ def _judged(
         found, others = clustered(*units), clusters_without_each(*units)
         names = {cell[0] for cell, _ in outcomes.samples(values, columns)}
         name = "Digits" if "Digits" in names else max(names)  # one stand-in, and nothing is decided
-        joint = result((name, "", ""), found, others, everywhere, setting=TOGETHER)
+        nowhere = all(r.get("reason") == OFF for r in results)
+        extra = {"reason": OFF, "verdict": OFF} if nowhere else {}
+        joint = result((name, "", ""), found, others, everywhere, setting=TOGETHER, **extra)
         results.append(joint | {"p_holm": joint["p"]})
     return results
 

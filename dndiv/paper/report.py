@@ -238,15 +238,17 @@ def summary(results: list[Result]) -> str:
         places = "; ".join(f"{r.setting} ({measured(vars(r))}, {r.said})" for r in held)
         lines.append(f"Reproduced, as a method: {places}.")
     for label in early[0].alone:
-        up = sum(bool(low and low > 0) for low in (r.alone[label]["low"] for r in early))
+        above = [r for r in early if (r.alone[label]["low"] or 0) > 0]
+        up = len(above)
+        where = f" ({'; '.join(r.setting for r in above)})" if 0 < up <= 3 else ""
         most = max(early, key=lambda r: r.alone[label]["estimate"])
         joint = "".join(
             f"; all settings together {measured(r.alone[label])}" for r in every[len(early) :]
         )
         lines.append(
             f"**Decorrelation alone, {label}** (same draw, norms and biases): interval above zero "
-            f"in {up} of {len(early)} settings, at most {measured(most.alone[label])} "
-            f"({most.setting}){joint}."
+            f"in {up} of {len(early)} settings{where}; the largest estimate "
+            f"{measured(most.alone[label])} ({most.setting}){joint}."
         )
     return " ".join(lines)
 
@@ -260,8 +262,8 @@ def covers(coverage: pd.DataFrame) -> str:
         "artifact's own networks, as many seeds as each comparison has, in the mean over "
         f"{used.populations} comparisons, and in {share(used.worst_coverage)} in the worst; of "
         f"effects that are not there {100 * used.false_above:.1f} % (at most "
-        f"{100 * used.worst_false_above:.0f} %) seem to be above zero, and "
-        f"{100 * used.false_reproduced:.1f} % (at most {100 * used.worst_false_reproduced:.0f} %) "
+        f"{100 * used.worst_false_above:.1f} %) seem to be above zero, and "
+        f"{100 * used.false_reproduced:.1f} % (at most {100 * used.worst_false_reproduced:.1f} %) "
         "above the smallest effect of interest, which is called reproduced. It is worst where one "
         "network or two of many do not learn, for many draws have none of them, and where seeds "
         "are few."
@@ -276,9 +278,19 @@ def per_claim(results: list[Result], to: str = "") -> str:
         found = [r for r in results if r.claim == name]
         book = found[0].notebook
         read = f"[{book}]({to}notebooks/{book}.ipynb)" if book else "–"
-        counted = in_words(claims.counts([r for r in found if r.setting != TOGETHER]))
+        counted = _by_outcome([r for r in found if r.setting != TOGETHER])
         lines.append((f"`{name}`", found[0].sentence, counted, read))
     return _markdown(lines)
+
+
+def _by_outcome(found: list[Result]) -> str:
+    """Which verdicts there are; of a claim about some outcomes, for each of them."""
+    groups: dict[str | None, list[Result]] = {}
+    for r in found:
+        groups.setdefault(r.group, []).append(r)
+    if not set(groups) <= {*schema.OUTCOMES, *schema.PREDICTIONS}:
+        return in_words(claims.counts(found))
+    return ". ".join(f"{g}: {in_words(claims.counts(of))}" for g, of in groups.items())
 
 
 def assumptions() -> str:
@@ -348,10 +360,10 @@ def generated(text: str, folder: Path) -> str:
     from dndiv.paper import answer  # which makes its sentences of the words here
 
     results = read(folder / "claims.json")
-    early = tables.load(folder / "tables" / "early.parquet")
+    early, peers = (tables.load(folder / "tables" / f"{n}.parquet") for n in ("early", "peers"))
     ours = [r for r in results if r.claim.startswith("finding-")]
     parts = {
-        "short": answer.short(results, early),
+        "short": answer.short(results, early, peers),
         "answer": answer.lines(results, early),
         "claims": per_claim([r for r in results if r not in ours]),
         "findings": per_claim(ours, "../"),
