@@ -95,15 +95,17 @@ def memory() -> int:
     return provenance.peak_memory()
 
 
-def recording(repeats: int = 5) -> tuple[float, float]:
+def recording(
+    repeats: int = 5, problem: Problem = Problem(hidden=design.SETTINGS["tiny"], optimizer="sgd")
+) -> tuple[float, float]:
     """What it costs to look at 100 networks of three hidden layers once, on one thread.
 
     As shares of their epoch: the diversity alone, and with the accuracy on all test images.
     """
     torch.set_num_threads(1)
-    here, problem = data.load("MNIST"), Problem(hidden=design.SETTINGS["tiny"], optimizer="sgd")
-    cell, arms = ("MNIST", "tiny", "sgd"), design.EARLY_ARMS[: problem.arms]
-    unit = design.Training(*cell, arms, problem.seeds, records=("accuracy", "diversity"))
+    here, arms = compute.parted(data.load(problem.data)), design.EARLY_ARMS[: problem.arms]
+    records = ("accuracy", "diversity")
+    unit = design.Training(problem.data, "tiny", "sgd", arms, problem.seeds, records=records)
     trained, steps = problem.population()
     next(steps)
     look = partial(compute.recorded, unit, trained, here, 1)
