@@ -8,8 +8,15 @@ import torch
 from torch import Tensor
 
 from dndiv import streams
+from dndiv.checks import typed
 from dndiv.population import Population
 from dndiv.techniques import Dose, by_shape, gradients
+
+
+def _shares(given: dict) -> None:
+    for share in given.get("dropout", ()):
+        if not 0 <= share < 1:
+            raise ValueError(f"dropout is a share of units from 0 to below 1, not {share}")
 
 
 class Dosing:
@@ -28,6 +35,7 @@ class Dosing:
             that are left are as much larger. Of a seed, all arms drop by the same draws.
     """
 
+    @partial(typed, check=_shares)
     def __init__(
         self,
         doses: Sequence[Dose | None],

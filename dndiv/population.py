@@ -61,7 +61,8 @@ class Optimizer:
 
     "muon" is Adam, but for the weights of hidden layers, which move by ``torch.optim.Muon`` without
     weight decay, its step scaled to Adam's ("match_rms_adamw"), so that one rate serves both; in
-    the precision of the weights, where that computes in bfloat16.
+    the precision of the weights, where that computes in bfloat16. Its momentum is not reset where a
+    technique redraws units, as Adam's moments are.
     """
 
     name: str  # "sgd", "adam" or "muon"

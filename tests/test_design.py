@@ -61,6 +61,8 @@ def test_a_place_is_the_same_as_value_and_as_text(text, place):
             "unknown schedule 'linear'; choose one of constant",
         ),
         ({"arms": ("default+logvolume:dynamic",)}, "unknown technique 'logvolume'"),
+        ({"arms": ("default+dropout:dynamic@0.1",)}, "a constant share of units"),
+        ({"arms": ("default+dropout:constant@1",)}, "a share of units from 0 to below 1"),
         ({"observed": ("alive",)}, "unknown observed arm"),
         ({"looks": "often"}, "unknown looks 'often'; choose one of epochs"),
         ({"records": ("acuracy",)}, "unknown record 'acuracy'; choose one of accuracy"),

@@ -217,6 +217,9 @@ def test_dropout(optimizer, activation):
         for a, dropped in enumerate((None, 0.5, 0.2)):
             net = alone(fresh(s, (6, 4), activation), optimizer, s, 4, dropped=dropped)
             assert_same(trained.member(s, a), net)
+    for none in (1.0, -0.1, float("nan"), "all"):
+        with pytest.raises(ValueError, match="dropout"):
+            Dosing([None], (0,), x, dropout=[none])
     with pytest.raises(ValueError, match="tanh"):
         tanh = [[fresh(s, (6, 4), "tanh") for _ in range(3)] for s in (0, 1)]
         Population(tanh, optimizer, "tanh", techniques=acting)

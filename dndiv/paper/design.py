@@ -90,6 +90,11 @@ def learning_rate(optimizer: str) -> tuple[str, float]:
 
 # ----------------------------------------------------------------------------------- the units
 def _bounded(given: dict) -> None:
+    for arm in (Arm.parse(arm) if isinstance(arm, str) else arm for arm in given["arms"]):
+        if arm.technique == DROPOUT and arm.schedule != "constant":
+            raise ValueError(f"dropout has a constant share of units, not a schedule: {arm}")
+        if arm.technique == DROPOUT and not 0 <= (arm.coefficient or 0) < 1:
+            raise ValueError(f"dropout takes a share of units from 0 to below 1: {arm}")
     depth, _, width = given["setting"].partition(" ")[0].partition("×")
     if width and (len(depth) > 3 or len(width) > 4):
         raise ValueError(f"the setting {given['setting']!r:.99} is too large: at most 999×9999")
