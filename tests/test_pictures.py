@@ -288,7 +288,9 @@ def test_the_pictures_of_peers_are_legible(names, settings):
     others = [(start, "default") for start in starts[1:]]
     figure = peers.ranking(findings.by_optimizer(values, others), starts[1:])
     assert {"all settings", "SGD", "Adam", "looks-linear"} <= set(seen(figure))
-    texts = seen(peers.probabilities(findings.improvement(values[starts])))
+    counts = values.groupby(level=CELL).size()
+    texts = seen(peers.probabilities(findings.improvement(values[starts]), counts))
+    assert any(f"n = {counts.iloc[0]} seeds a setting" in text for text in texts)
     assert "AnyInit" in texts and sum(text.isdecimal() for text in texts) == 17 * 16
     pairs = [(twin, start) for start, twin in design.TWINS.items()]
     assert "Glorot, Adam" in seen(peers.twins(outcomes.effects(values, pairs)))

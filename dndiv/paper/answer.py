@@ -32,13 +32,16 @@ def short(results: list[Result], early: pd.DataFrame, peers: pd.DataFrame) -> st
     places = "; ".join(f"{r.setting} {percent(r.estimate)}" for r in there)
     he, default = (measured(whole.alone[scale]) for scale in report.SCALES)
     most = max(every, key=lambda r: r.alone[report.SCALES[1]]["estimate"])
+    tuned = _settings(results, "finding-tuned-40")
     parts = {
         "Is it 40 %?": f"In {len(there)} of {len(every)} settings ({places or 'none'}), and there "
         f"{_of_scale(results, values)} of it is left without decorrelation: it is the scale of the "
         f"draw. Elsewhere {rest}. The median setting has "
         f"{percent(median(r.estimate for r in every))}, the mean is {measured(vars(whole))}, and "
         f"{_jointly(_elsewhere(results, values), 'decorrelated', 'default')} without those "
-        f"{len(there)}",
+        f"{len(there)}. That is at the usual learning rates; with both sides at their own best, in "
+        f"{len(tuned)} settings, the median is {percent(median(r.estimate for r in tuned))} "
+        f"({report.in_words(claims.counts(tuned))})",
         "Decorrelation alone:": f"{he} at the method's scale, {default} at PyTorch's, over all "
         f"settings, at most {percent(most.alone[report.SCALES[1]]['estimate'])} ({most.setting}); "
         f"{_joint(results, 'finding-directions')} at the best learning rate of PyTorch's default",

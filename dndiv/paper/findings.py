@@ -335,19 +335,21 @@ LINE = ["schedule", "technique", "setting", "optimizer"]  # of candidates, of wh
 
 
 def doses(tuning: pd.DataFrame) -> pd.DataFrame:
-    """``outcomes.candidates`` for images at the usual learning rates, and whether each is chosen
-    (none is, where it is off)."""
-    tuning = tuning[tuning.optimizer.isin(LEARNING_RATES)]
+    """``outcomes.candidates`` but for parity problems, and whether each is chosen (none is, where
+    it is off). tuning: the part of the table at the usual learning rates, or of the rivals."""
     best = outcomes.best_candidates(tuning)[[*LINE, "coefficient"]].assign(chosen=True)
     found = outcomes.candidates(tuning).merge(best, how="left")
-    return found.assign(chosen=found.chosen.notna())[found.setting.isin(design.SETTINGS)]
+    return found.assign(chosen=found.chosen.notna())[found.setting.isin(design.PEER_SETTINGS)]
 
 
 def choices(doses: pd.DataFrame) -> pd.DataFrame:
     """How many choices there are, are off, and are the smallest and the largest of the grid: a row
     per schedule. doses: what ``doses`` gives."""
     chosen = doses[doses.chosen]
-    low, high = (chosen.coefficient == chosen.technique.map(GRID).map(end) for end in (min, max))
+    low, high = (
+        chosen.coefficient == chosen.technique.map(GRID | design.RIVALS).map(end)
+        for end in (min, max)
+    )
     every = doses.drop_duplicates(LINE)
     parts = {"choices": every, "on": chosen, "smallest": chosen[low], "largest": chosen[high]}
     counts = {name: part.groupby("schedule", sort=False).size() for name, part in parts.items()}

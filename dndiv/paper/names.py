@@ -24,7 +24,7 @@ STARTS = {
     "simplex_alive": "simplex, alive",
     "default_decorrelated": "default, decorrelated",
     "default_simplex": "default, simplex",
-    "default_gram": "default, Gram ascent",
+    "default_gram": "Gram ascent at the default scale",
     "glorot": "Glorot",
     "he": "He",
     "lsuv": "LSUV",

@@ -145,6 +145,7 @@ NEEDS = {
     "sufficient": ("treated", "baseline", "sizes", "margin"),
 }
 OUTCOMES = ("early accuracy", "final accuracy", "epochs to target")  # of an intervention
+TECHNIQUES = (*GRID, *RIVALS, MUON)  # those of rivals included
 PREDICTIONS = ("rank correlation", "beyond the accuracy reached", "lesion test")
 
 
@@ -152,7 +153,7 @@ def places(rule: str) -> list[str] | None:
     """What verdicts are registered under by a rule; None where this is not known beforehand."""
     groups = {"intervention": OUTCOMES, "prediction": PREDICTIONS}
     groups |= {"techniques": tuple(GRID), "escape": tuple(GRID)}
-    groups["rivals"] = (*GRID, *RIVALS, MUON)
+    groups["rivals"] = TECHNIQUES
     if rule in groups:
         return [name for g in groups[rule] for name in (g, f"{g}, {TOGETHER}")]
     if rule == "directions":

@@ -131,7 +131,11 @@ def _png(figure: plt.Figure, table: pd.DataFrame, **options) -> bytes:
 def seeds_text(table: pd.DataFrame) -> str:
     """The number of seeds: of effects (column n), or of each arm (columns arm, seed)."""
     by = [column for column in (*CELL, "arm") if column in table]  # data sets share no seeds
-    counts = table.n if "n" in table else table.groupby(by).seed.nunique()
+    return span(table.n if "n" in table else table.groupby(by).seed.nunique())
+
+
+def span(counts: pd.Series) -> str:
+    """From how few to how many seeds."""
     low, high = counts.min(), counts.max()
     return f"n = {low} seeds" if low == high else f"n = {low} to {high} seeds"
 

@@ -80,7 +80,7 @@ def ranking(found: pd.DataFrame, order: list[str]) -> plt.Figure:
     panels = figures.estimates(ratios, ["where"], "treated", entries, look, pitch=0.28)
     for ax, _, (where,) in panels:
         ax.set_title(where)
-    return figures.finish_changes(panels)
+    return figures.finish_changes(panels, f"{figures.seeds_text(found)} of all data sets")
 
 
 @drawing
@@ -101,7 +101,7 @@ def twins(effects: pd.DataFrame) -> plt.Figure:
         ax.set_title(setting_title(setting))
         for y in range(2, len(entries), 4):
             ax.axhspan(y - 0.5, y + 1.5, color="grey", alpha=0.08, lw=0)
-    return figures.finish_changes(panels)
+    return figures.finish_changes(panels, figures.seeds_text(effects))
 
 
 @drawing
@@ -116,17 +116,18 @@ def tuned(found: dict[str, pd.DataFrame], published: float) -> plt.Figure:
     ratios = {heading: figures.log_ratios(part) for heading, part in found.items()}
     panels = figures.cell_estimates(ratios, 0.27, entries)
     early.mark_published(panels.axes[0], published)
-    return figures.finish_changes(panels)
+    return figures.finish_changes(panels, figures.seeds_text(table))
 
 
 @drawing
-def probabilities(table: pd.DataFrame) -> plt.Figure:
+def probabilities(table: pd.DataFrame, counts: pd.Series) -> plt.Figure:
     """How probable it is, in %, that the start of a row has more early accuracy than that of a
     column, each at its own best learning rate: orange above 50, purple below.
-    table: as ``findings.improvement`` gives, in the order of its rows."""
+    table: as ``findings.improvement`` gives, in the order of its rows. counts: seeds by cell."""
     percent, names = 100 * table, [start_title(arm) for arm in table]
     look = {"cmap": figures.DIVERGING, "vmin": 0, "vmax": 100, "fmt": ".0f"}
     heading = "% of seeds in which the start of the row is ahead of that of the column"
+    heading = f"{heading}; {figures.span(counts)} a setting"
     maps = {heading: (percent, percent)}
     figure, [ax] = figures.heat_maps(maps, names, names, len(names), **look)
     ax.set_xticklabels(names, rotation=90 if figures.narrow() else 45, ha="center", size="x-small")

@@ -30,8 +30,7 @@ def widths(table: pd.DataFrame) -> plt.Figure:
         mark(ax.xaxis, sorted(table.width.unique()))
     seeds = table.groupby(["data", "depth", "width"]).seed.nunique()
     note = "small markers: networks; lines: their means, with 95 % intervals"
-    note = f"{note}; n = {seeds.min()} to {seeds.max()} seeds"
-    return panels.finish("units per hidden layer", "%", note)
+    return panels.finish("units per hidden layer", "%", f"{note}; {figures.span(seeds)}")
 
 
 @drawing

@@ -42,7 +42,8 @@ def maps(places: pd.DataFrame, rows: str, columns: str, x: str, label: str) -> p
     ]
     for key in keys:
         panels.axes[0, 0].add_line(key)
-    return panels.finish(label, [f"{row}\nhidden layers" for (row,) in panels.rows], _of(places))
+    above = "; ".join(filter(None, [_of(places), figures.seeds_text(places)]))
+    return panels.finish(label, [f"{row}\nhidden layers" for (row,) in panels.rows], above)
 
 
 def _of(places: pd.DataFrame) -> str | None:
