@@ -25,6 +25,7 @@ def typed(of: T, check: Callable[[dict], None] = lambda given: None) -> T:
     check: of what is given, by name, once its types are right.
     """
     make = of.__init__ if isinstance(of, type) else of  # type: ignore[misc]
+    called = of.__qualname__.removesuffix(".__init__").split(".")[-1]
     signature = inspect.signature(make)
     hints = cache(lambda: get_type_hints(of))  # once it is called: they may name what comes later
 
@@ -33,7 +34,7 @@ def typed(of: T, check: Callable[[dict], None] = lambda given: None) -> T:
         bound = signature.bind(*words, **more)
         for name, value in bound.arguments.items():
             if name in hints():
-                where = f"{of.__name__}: {name}"
+                where = f"{called}: {name}"
                 bound.arguments[name] = _fitted(value, hints()[name], where)
         check(bound.arguments)
         return make(*bound.args, **bound.kwargs)

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dndiv.paper import commands, files, reproduce, tables
+from dndiv.paper import commands, files, report, reproduce, tables
 from dndiv.paper.files import ROOT
 from dndiv.paper.names import COLUMNS, SERIES
 
@@ -238,6 +238,17 @@ def test_a_damaged_table_is_named_with_the_remedy(here, capsys):
     assert commands.main(["check", "--preset", "quick"]) == 1
     said = capsys.readouterr().err
     assert "early.parquet is damaged" in said and "`make reproduce` makes it again" in said
+
+
+def test_what_is_damaged_of_the_reference_is_checked_out_again(here, monkeypatch, tmp_path):
+    monkeypatch.setattr(files, "ROOT", tmp_path)
+    folder = files.results("reference")
+    folder.mkdir(parents=True)
+    (folder / "claims.json").write_text("[")
+    with pytest.raises(ValueError, match="claims.json is damaged .*; check it out again"):
+        report.read(folder / "claims.json")
+    with pytest.raises(FileNotFoundError, match="check it out again"):
+        tables.read("early", "reference")
 
 
 def test_verdicts_are_shown_where_the_output_is_not_utf_8():

@@ -73,9 +73,14 @@ def stored(file: Path, kind: type = dict) -> Any:
             raise ValueError(f"it holds no {kind.__name__}")
         return found
     except ValueError as error:
-        raise ValueError(
-            f"{file} is damaged ({error}); delete it, and `make reproduce` makes it again"
-        ) from error
+        raise ValueError(damaged(file, error)) from error
+
+
+def damaged(file: Path, error: Exception) -> str:
+    """What is said of a damaged file of a run, or of the reference, with the remedy."""
+    ours = file.is_relative_to(results(REFERENCE))
+    remedy = "check it out again" if ours else "delete it, and `make reproduce` makes it again"
+    return f"{file} is damaged ({error}); {remedy}"
 
 
 def known(file: Path) -> dict:

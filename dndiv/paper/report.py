@@ -324,7 +324,7 @@ def read(file: Path) -> list[Result]:
     try:
         return [Result(**(entry | {"expected": None})) for entry in entries]
     except TypeError as error:
-        raise ValueError(f"{file} is damaged ({error}); `make reproduce` makes it again") from error
+        raise ValueError(files.damaged(file, error)) from error
 
 
 def judged(preset: str) -> str:

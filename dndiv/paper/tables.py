@@ -45,13 +45,13 @@ def read(name: str, preset: str) -> pd.DataFrame:
     """
     file = path(name, preset)
     if not file.is_file():
-        which = "" if preset == REFERENCE else f" PRESET={preset}"
-        raise FileNotFoundError(f"there is no table {file}; make it with `make reproduce{which}`")
+        made = f"make it with `make reproduce PRESET={preset}`"
+        remedy = "check it out again" if preset == REFERENCE else made
+        raise FileNotFoundError(f"there is no table {file}; {remedy}")
     try:
         return load(file)
     except (OSError, EOFError, ValueError, KeyError) as error:
-        remedy = "check it out again" if preset == REFERENCE else "`make reproduce` makes it again"
-        raise ValueError(f"the table {file} is damaged ({error}); {remedy}") from error
+        raise ValueError(f"the table {files.damaged(file, error)}") from error
 
 
 def digest(preset: str) -> str:
