@@ -212,10 +212,10 @@ def _svd(unit):
 def _polar(rows):
     """The polar factor of rows, [n, d]: the nearest matrix with orthonormal rows (columns, n > d).
 
-    From the SVD where they are few. Otherwise by matrix products and Cholesky factors alone, a
-    third of the work: three dynamically weighted Halley steps (Nakatsukasa, Bai & Gygi 2010), of
-    which the first needs float64, and Newton–Schulz steps, whose residual is the check. What does
-    not pass, for it is nearly dependent, has the SVD in float64.
+    From the SVD where they are few. Otherwise nearly by matrix products alone, a fraction of the
+    work: three dynamically weighted Halley steps (Nakatsukasa, Bai & Gygi 2010), of which the first
+    needs float64, and Newton–Schulz steps, whose residual is the check. What does not pass, for it
+    is nearly dependent, has the SVD in float64.
     """
     if len(rows) > rows.shape[1]:
         return _polar(rows.T).T
@@ -237,10 +237,7 @@ def _halley(x, smallest=1e-5):
         # x (a + b xᵀx) (1 + c xᵀx)⁻¹, from the left
         inner = gram.mul_(c)
         inner.diagonal().add_(1)
-        factor, failed = torch.linalg.cholesky_ex(inner)
-        if failed:
-            return None
-        inner = torch.cholesky_inverse(factor).mul_(a - b / c)
+        inner = _inverse(inner).mul_(a - b / c)
         inner.diagonal().add_(b / c)
         x = inner.to(x.dtype) @ x
         gram = _gram(x)
@@ -269,13 +266,30 @@ def _halley_weights(smallest):
         smallest *= (a + b * square) / (1 + (a + b - 1) * square)
 
 
-def _gram(x):
-    """x xᵀ, its upper half copied from the lower: five eighths of the work."""
-    out = x.new_empty(len(x), len(x))
-    size = -(-len(x) // 4)
+def _inverse(x):
+    """The inverse of a positive definite matrix by halves, for it then is nearly all products: half
+    the work of one of such matrices."""
+    half = len(x) // 2
+    if half < 64:
+        return torch.cholesky_inverse(torch.linalg.cholesky_ex(x)[0])
+    out, first, below = torch.empty_like(x), _inverse(x[:half, :half]), x[half:, :half]
+    across = below @ first
+    # of the second half without what the first explains: the Schur complement
+    rest = _inverse(x[half:, half:] - _gram(across, below))
+    both = rest @ across
+    out[:half, :half] = first.add_(_gram(across.T, both.T))
+    out[half:, half:], out[half:, :half], out[:half, half:] = rest, both.neg_(), both.T
+    return out
+
+
+def _gram(x, y=None):
+    """x xᵀ, or an x yᵀ that is symmetric, its upper half copied from the lower: nine sixteenths of
+    the work."""
+    out, y = x.new_empty(len(x), len(x)), x if y is None else y
+    size = max(64, -(-len(x) // 8))
     for start in range(0, len(x), size):
         part = slice(start, start + size)
-        torch.mm(x[part], x[: part.stop].T, out=out[part, : part.stop])
+        torch.mm(x[part], y[: part.stop].T, out=out[part, : part.stop])
         out[:start, part] = out[part, :start].T
     return out
 
