@@ -10,7 +10,7 @@ from torch import nn
 
 from dndiv import init, population, streams
 from dndiv.paper import compute, data, design
-from dndiv.paper.design import Directions, Training
+from dndiv.paper.design import Convolution, Directions, Training
 from dndiv.paper.names import COLUMNS, OPTIMIZERS
 from dndiv.paper.starts import start_
 
@@ -64,6 +64,47 @@ def test_the_table_agrees_with_an_independent_training_loop(setting, optimizer):
                 expected["accuracy"], abs=3 / 360
             )  # float32, and near-ties
             assert found.loss == pytest.approx(expected["loss"], rel=5e-3)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd@0.1", "adam@0.01"])
+def test_convolutional_networks_agree_with_an_independent_training_loop(optimizer):
+    digits, seed = compute.parted(data.load("Digits")), 1
+    arms = ("default", "balanced")
+    rows = frame(Convolution("Digits", optimizer, arms, (0, seed)))
+    x, y, test = digits.x_train.view(-1, 1, 8, 8), digits.y_train, digits.x_test.view(-1, 1, 8, 8)
+    for arm in arms:
+        torch.manual_seed(streams.generator("draw", seed).initial_seed())
+        first, second, last = nn.Conv2d(1, 8, 3), nn.Conv2d(8, 16, 3), nn.Linear(64, 10)
+
+        def whole(images):
+            h = nn.functional.conv2d(images, first.weight, first.bias, 2, 1).relu()
+            h = nn.functional.conv2d(h, second.weight, second.bias, 2, 1).relu()
+            return last(h.flatten(1))
+
+        epochs = [o[0] for _, o in zip(range(5), population.orders([seed], len(x)))]
+        if arm == "balanced":
+            net = compute.convolutional((8, 8), 10)
+            for to, of in zip((net[0], net[2], net[5]), (first, second, last)):
+                to.load_state_dict(of.state_dict())
+            init.decorrelate_(net, inputs=x[epochs[0][:1024]])
+            for of, to in zip((net[0], net[2], net[5]), (first, second, last)):
+                to.load_state_dict(of.state_dict())
+        parameters = [p for layer in (first, second, last) for p in layer.parameters()]
+        name, lr = design.learning_rate(optimizer)
+        update = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[name](parameters, lr)
+        for epoch in range(6):
+            for index in epochs[epoch - 1].split(64) if epoch else ():
+                update.zero_grad()
+                nn.functional.cross_entropy(whole(x[index]), y[index]).backward()
+                update.step()
+            with torch.no_grad():
+                logits = whole(test)
+            at = (rows.arm == arm) & (rows.seed == seed) & (rows.epoch == epoch)
+            found = rows[at].set_index("measure").value
+            right = (logits.argmax(1) == digits.y_test).float().mean().item()
+            assert found.accuracy == pytest.approx(right, abs=3 / 360)
+            loss = nn.functional.cross_entropy(logits, digits.y_test).item()
+            assert found.loss == pytest.approx(loss, rel=5e-3)
 
 
 def test_an_observation_measures_what_the_measures_do_and_trains_alike():

@@ -6,7 +6,7 @@ import pytest
 
 from dndiv.paper import design
 from dndiv.paper.arms import Arm, Place
-from dndiv.paper.design import Directions, Parity, Training
+from dndiv.paper.design import Convolution, Directions, Parity, Training
 from dndiv.paper.names import OPTIMIZERS
 
 
@@ -121,3 +121,27 @@ def test_what_is_tuned_has_seeds_of_its_own_and_every_technique_its_candidates()
     assert arms == {(t, float(c)) for t, grid in grids.items() for c in grid}
     images = [u for u in tuned if isinstance(u, Training)]
     assert all(u.tuned and u.epochs == design.EPOCHS for u in images)
+
+
+def test_convolutional_networks_are_tuned_on_seeds_of_their_own_and_have_their_twins():
+    names = design.PRESETS["paper"].data
+    tuned = [u for u in design.units("rates", "paper", names) if isinstance(u, Convolution)]
+    judged = design.units("convolution", "paper", names)
+    assert all(u.tuned for u in tuned) and not any(u.tuned for u in judged)
+    assert not {s for u in tuned for s in u.seeds} & {s for u in judged for s in u.seeds}
+    rates = {(u.optimizer, str(a)) for u in tuned for a in u.arms}
+    assert len(rates) == 12 * len(design.CONVOLVED)
+    for unit in judged:
+        plain = {str(a) for a in unit.arms} - {*design.TWINS.values()}
+        assert {(unit.optimizer, a) for a in plain} <= rates
+        assert {design.TWINS[a] for a in plain if a in design.TWINS} <= {str(a) for a in unit.arms}
+
+
+def test_convolutional_networks_are_of_images_and_take_starts_alone():
+    for of, words in (
+        (("MNIST1D", "sgd", ("default",), (1,)), "data set of images"),
+        (("Digits", "muon@0.01", ("default",), (1,)), "SGD or Adam, not 'muon@0.01'"),
+        (("Digits", "sgd", ("default+redo:constant",), (1,)), "starts alone, not the arm default"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            Convolution(*of)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from dndiv.paper import compute, data, design, products, report, run
-from dndiv.paper.design import Directions, Parity, Training
+from dndiv.paper.design import Convolution, Directions, Parity, Training
 
 ARMS = ("default", "decorrelated", "he")
 
@@ -88,6 +88,19 @@ def test_parity_is_full_batches_and_drawn_weights_are_no_training(monkeypatch):
 
     assert products.macs(unit) == 6 * counted(train)
     assert products.macs(Directions("tiny", ARMS, (1,))) == 0
+
+
+def test_convolutional_networks_take_what_a_plain_loop_does():
+    unit = Convolution("Digits", "sgd@0.1", ARMS, (1, 2))
+    here, net = compute.parted(data.load("Digits")), compute.convolutional((8, 8), 10)
+    x, test = (part.view(-1, 1, 8, 8) for part in (here.x_train, here.x_test))
+
+    def train():
+        for step in course(net, x, here.y_train, design.FEW_BATCH, design.EPOCHS):
+            if step % -(-len(x) // design.FEW_BATCH) == 0:
+                net(test)
+
+    assert products.macs(unit) == 6 * counted(train)
 
 
 def test_data_sets_are_as_large_as_they_are_said_to_be():

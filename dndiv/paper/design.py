@@ -27,6 +27,9 @@ DROPOUT = "dropout"  # stands where a technique does in an arm; it is none
 # of small data sets small ones: digits have 180 steps an epoch instead of 22
 BATCH = {"MNIST": 64, "FashionMNIST": 64, "Digits": 8, "MNIST1D": 16}
 PIXELS = 784  # of MNIST and Fashion-MNIST
+# Beside the perceptrons, a small convolutional network on few images: two layers of 3×3 filters,
+# each of which halves the sides of the image; mini-batches of 64
+CONVOLUTIONAL, FILTERS, FEW_IMAGES, FEW_BATCH = "convolutional", (8, 16), 10_000, 64
 EPOCHS = 5  # the paper's "first 5 epochs"
 INIT_BATCH = 1024  # training images that data-aware initializations look at
 HELD_OUT = 1000  # training images that are never trained on: diversity is measured on them
@@ -178,7 +181,31 @@ class Directions:
         _check_arms(self.arms, self.seeds)
 
 
-Unit = Training | Parity | Directions
+@typed
+@dataclass(frozen=True)
+class Convolution:
+    """Small convolutional networks on the first ``FEW_IMAGES`` of a data set, trained as anyone
+    would, one after the other; their accuracy and loss before training and after each epoch."""
+
+    data: str
+    optimizer: str
+    arms: tuple[Arm, ...]  # starts
+    seeds: tuple[int, ...]
+    tuned: bool = False
+    setting: str = field(default=CONVOLUTIONAL, init=False)
+
+    def __post_init__(self):
+        choose("data set of images", self.data, tuple(name for name in DATA_SETS if name != SERIES))
+        if learning_rate(self.optimizer)[0] == MUON:
+            raise ValueError(f"convolutional networks learn by SGD or Adam, not {self.optimizer!r}")
+        _set_arms(self, "arms")
+        _check_arms(self.arms, self.seeds)
+        for arm in self.arms:
+            if str(arm) != arm.start:
+                raise ValueError(f"convolutional networks take starts alone, not the arm {arm}")
+
+
+Unit = Training | Parity | Directions | Convolution
 
 
 def _set_arms(unit: Unit, *fields: str) -> None:
@@ -303,6 +330,12 @@ PEERS = (
 # the same at the rate of the first, but for the directions: norm-matched and decorrelated
 TWINS = {start: f"{start}_decorrelated" for start in ("default", "he", "glorot", "lsuv", "rai")}
 PEER_SETTINGS = (*SETTINGS, "10×10")
+# of them, what a convolutional network is tried with: those that lead, or are in wide use, and what
+# ``dndiv.decorrelate_(model, inputs=)`` does
+CONVOLVED = (
+    *("default", "decorrelated", "standardized", FOUND, "balanced"),
+    *("he", "glorot", "orthogonal", "lsuv", "looks_linear", "sinusoidal", "anyinit"),
+)
 RATES = {  # half a decade apart; wide enough that what is best has worse on both sides
     "sgd": (0.003, 0.01, 0.03, 0.1, 0.3, 1),
     "adam": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
@@ -380,7 +413,7 @@ PRESETS = {
         baseline_seeds=3, width_seeds=8, direction_seeds=200, tuning_seeds=3,
         technique_seeds=by_setting(8, 60), held_seeds=by_setting(5, 24), variant_seeds=3,
         intervention_seeds=by_setting(40, 300), escape_seeds=50, rate_seeds=(2, 10),
-        peer_seeds=(10, 40), dose_seeds=(5, 10), rival_seeds=(10, 100), map_seeds=8,
+        peer_seeds=(10, 40), dose_seeds=(5, 10), rival_seeds=(20, 100), map_seeds=8,
     ),
 }  # fmt: skip
 
@@ -564,27 +597,51 @@ def rates(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """Learning rates of the starts that compete, all with the same budget, by inputs held out of
     training."""
     options = {"records": ("accuracy in training",), "tuned": True}
-    return [
+    found: list[Unit] = [
         Training(name, setting, f"{optimizer}@{rate:g}", PEERS, block, **options)
         for name, setting, optimizer in peer_cells(preset, names)
         for rate in RATES[optimizer]
         for block in blocks(name, preset.rate_seeds[name == SERIES], first=TUNING_SEED)
     ]
+    return found + [
+        Convolution(names[-1], f"{optimizer}@{rate:g}", CONVOLVED, block, tuned=True)
+        for optimizer in LEARNING_RATES
+        for rate in RATES[optimizer]
+        for block in blocks(names[-1], preset.rate_seeds[0], 1, first=TUNING_SEED)
+    ]
+
+
+def at_best_rates(
+    name: str, setting: str, optimizer: str, starts: Sequence[str]
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """An optimizer at every learning rate that rates.yml registers for some starts, with the starts
+    that it is best for; and the norm-matched decorrelated twins of some, at the same rates."""
+    at: dict[float, list[str]] = {}
+    for start in starts:
+        rate = registered_rates(name, setting, optimizer, start)
+        at.setdefault(rate, []).extend([start, *filter(None, [TWINS.get(start)])])
+    for rate, arms in at.items():
+        yield f"{optimizer}@{rate:g}", tuple(arms)
 
 
 def peers(preset: Preset, names: Sequence[str]) -> list[Unit]:
-    """The starts that compete, each at the rate that rates.yml registers for it, on fresh seeds;
-    and the norm-matched decorrelated twins of some, at the same rates."""
-    found: list[Unit] = []
-    for name, setting, optimizer in peer_cells(preset, names):
-        at: dict[float, list[str]] = {}
-        for start in PEERS:
-            rate = registered_rates(name, setting, optimizer, start)
-            at.setdefault(rate, []).extend([start, *filter(None, [TWINS.get(start)])])
-        for rate, arms in at.items():
-            for block in blocks(name, preset.peer_seeds[name == SERIES], 2 * SEEDS_PER_UNIT):
-                found.append(Training(name, setting, f"{optimizer}@{rate:g}", tuple(arms), block))
-    return found
+    """The starts that compete, each at its best rate, on fresh seeds."""
+    return [
+        Training(name, setting, at, arms, block)
+        for name, setting, optimizer in peer_cells(preset, names)
+        for at, arms in at_best_rates(name, setting, optimizer, PEERS)
+        for block in blocks(name, preset.peer_seeds[name == SERIES], 2 * SEEDS_PER_UNIT)
+    ]
+
+
+def convolution(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """The same in a small convolutional network, on images."""
+    return [
+        Convolution(names[-1], at, arms, block)
+        for optimizer in LEARNING_RATES
+        for at, arms in at_best_rates(names[-1], CONVOLUTIONAL, optimizer, CONVOLVED)
+        for block in blocks(names[-1], preset.peer_seeds[0], SEEDS_PER_UNIT)
+    ]
 
 
 def rivals(preset: Preset, names: Sequence[str]) -> list[Unit]:
@@ -639,6 +696,7 @@ EXPERIMENTS = {
     "escape": escape,
     "rates": rates,
     "peers": peers,
+    "convolution": convolution,
     "rivals": rivals,
     "where": where,
 }

@@ -25,6 +25,7 @@ STARTS = {
     "default_decorrelated": "default, decorrelated",
     "default_simplex": "default, simplex",
     "default_gram": "Gram ascent at the default scale",
+    "balanced": "decorrelate_ with inputs",
     "glorot": "Glorot",
     "he": "He",
     "lsuv": "LSUV",

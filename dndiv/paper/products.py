@@ -2,6 +2,7 @@
 so how long they would take at the rate of a large product. What a run needs beyond that, for small
 matrices, activations, updates, techniques, starts and measures of diversity, is the rest."""
 
+import math
 import statistics
 import time
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 import torch
 
 from dndiv.paper import compute, design
-from dndiv.paper.design import Parity, Training, Unit, hidden_layers
+from dndiv.paper.design import Convolution, Parity, Training, Unit, hidden_layers
 from dndiv.paper.findings import CLASSES, INPUTS, multiplications
 from dndiv.paper.names import SERIES
 from dndiv.population import steps_per_epoch
@@ -20,6 +21,7 @@ IMAGES = {  # for training and for tests
     "Digits": (1437, 360),
     SERIES: (4000, 1000),
 }
+SIDES = {"MNIST": (28, 28), "FashionMNIST": (28, 28), "Digits": (8, 8)}
 SIZE, REPEATS = 1024, 11  # of the large product, and how often it is measured
 
 
@@ -46,6 +48,8 @@ def macs(unit: Unit) -> int:
     that they are looked at with. Drawn weights, and Jacobians, count as none."""
     if isinstance(unit, Training):
         return _training(unit)
+    if isinstance(unit, Convolution):
+        return _convolution(unit)
     return _parity(unit) if isinstance(unit, Parity) else 0
 
 
@@ -85,7 +89,19 @@ def _training(unit: Training) -> int:
     return len(unit.seeds) * found
 
 
-def _images(unit: Training) -> tuple[int, int, int]:
+def _convolution(unit: Convolution) -> int:
+    first, second = design.FILTERS
+    sides = SIDES[unit.data]
+    half, quarter = (math.prod(-(-side // by) for side in sides) for by in (2, 4))
+    entry = 9 * first * half
+    forward = entry + 9 * first * second * quarter + second * quarter * CLASSES
+    trained_on, tested_on, _ = _images(unit)
+    trained = design.EPOCHS * min(trained_on, design.FEW_IMAGES) * (3 * forward - entry)
+    tested = (design.EPOCHS + 1) * tested_on * forward
+    return len(unit.arms) * len(unit.seeds) * (trained + tested)
+
+
+def _images(unit: Training | Convolution) -> tuple[int, int, int]:
     """How many images a unit trains on, is tested on, and holds out: as ``compute.parted`` does."""
     training, test = IMAGES[unit.data]
     pool = training // design.TUNING_SHARE

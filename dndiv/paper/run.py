@@ -111,19 +111,18 @@ def training(preset: str, names: Sequence[str]) -> dict:
     """What all units on disk took together, each counted once.
 
     unit_seconds: of single-threaded work, added over units; clock_seconds: while any of them was
-    computed, however often the run was interrupted, of the timed_units that know when that was.
+    computed, however often the run was interrupted.
     """
     every = dict.fromkeys(
         u for name in design.EXPERIMENTS for u in design.units(name, preset, names)
     )
     facts = [cache.facts(unit) for unit in every]
-    spans = [(f["ended"] - f["seconds"], f["ended"]) for f in facts if "ended" in f]
+    spans = [(f["started"], f["ended"]) for f in facts]
     return {
         "units": len(facts),
         "macs": sum(map(products.macs, every)),
         "unit_seconds": round(sum(f["seconds"] for f in facts), 1),
         "clock_seconds": round(covered(spans), 1),
-        "timed_units": len(spans),
     }
 
 
@@ -198,8 +197,14 @@ def _processes(todo: Sequence[Unit], device: str, jobs: int) -> int:
 
 
 def _run(unit: Unit, device: str) -> tuple[Unit, pd.DataFrame, dict]:
-    """One unit, on one thread whatever the machine has: sums are then always in one order."""
-    threads, started = torch.get_num_threads(), time.perf_counter()
+    """One unit, on one thread whatever the machine has: sums are then always in one order.
+
+    Its seconds are those of the processor, which others on the machine do not lengthen; with a GPU,
+    those of the clock.
+    """
+    threads, started = torch.get_num_threads(), time.time()
+    clock = time.perf_counter if device == "cuda" else time.process_time
+    worked = clock()
     torch.set_num_threads(1)
     try:
         frame = pd.DataFrame(compute.rows(unit, device), columns=COLUMNS)
@@ -207,7 +212,8 @@ def _run(unit: Unit, device: str) -> tuple[Unit, pd.DataFrame, dict]:
         torch.set_num_threads(threads)
     facts = {
         "unit": repr(unit),
-        "seconds": time.perf_counter() - started,
+        "seconds": clock() - worked,
+        "started": started,
         "ended": time.time(),
         "device": device,
         "peak_memory_mib": provenance.peak_memory(),

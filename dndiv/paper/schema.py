@@ -15,7 +15,15 @@ from typing import Any
 
 import yaml
 
-from dndiv.paper.design import GRID, LEARNING_RATES, MUON, RIVALS, SETTINGS, table_names
+from dndiv.paper.design import (
+    CONVOLUTIONAL,
+    GRID,
+    LEARNING_RATES,
+    MUON,
+    RIVALS,
+    SETTINGS,
+    table_names,
+)
 from dndiv.paper.names import DATA, DATA_SETS, OPTIMIZERS, title
 
 SCHEDULES = ("constant", "annealed", "dynamic")
@@ -219,11 +227,12 @@ def rates(file: Path) -> dict:
 def _cell(before: str) -> Check:
     """The words of a cell: a data set, where one is asked for, a setting and an optimizer."""
     names = [f"({'|'.join(DATA_SETS)})"] if before else []
-    names += [f"({'|'.join(SETTINGS)}|[1-9][0-9]{{0,2}}×[1-9][0-9]{{0,3}})"]
+    named = (*SETTINGS, CONVOLUTIONAL) if before else SETTINGS
+    names += [f"({'|'.join(named)}|[1-9][0-9]{{0,2}}×[1-9][0-9]{{0,3}})"]
     optimizers = (*LEARNING_RATES, MUON) if before else LEARNING_RATES
     rate = "" if before else r"(@[0-9.e-]+)?"
     cell = re.compile(" ".join([*names, f"({'|'.join(optimizers)}){rate}"]))
-    known = f"({', '.join(SETTINGS)} or depth×width; {', '.join(optimizers)})"
+    known = f"({', '.join(named)} or depth×width; {', '.join(optimizers)})"
 
     def check(node, key):
         if not cell.fullmatch(text(node, key)):

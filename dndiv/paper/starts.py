@@ -54,6 +54,10 @@ def _relayed(module, inputs, generator):
     init.relayed_(module, inputs)
 
 
+def _balanced(module, inputs, generator):
+    init.balanced_(module, inputs)
+
+
 def _lsuv(module, inputs, generator):
     init.lsuv_(module, inputs, generator=generator)
 
@@ -145,6 +149,8 @@ STARTS: dict[str, tuple[Step, ...]] = {
     "default_decorrelated": (*_DEFAULT, _DECORRELATED),
     "default_simplex": (*_DEFAULT, _SIMPLEX),
     "default_gram": (*_DEFAULT, _each(init.gram_)),
+    # as ``dndiv.decorrelate_(model, inputs=)`` leaves them
+    "balanced": (*_DEFAULT, _DECORRELATED, _balanced),
     # redundancy that is put there: half or all units near duplicates, but for 1 % or 10 %
     "half_alike_1": (*_DEFAULT, _alike(0.5, 0.01)),
     "half_alike_10": (*_DEFAULT, _alike(0.5, 0.1)),

@@ -19,7 +19,7 @@ from scipy import stats as laws
 
 from dndiv.paper import files, pictures
 from dndiv.paper.arms import Arm
-from dndiv.paper.design import GRID, SETTINGS, hidden_layers
+from dndiv.paper.design import CONVOLUTIONAL, FILTERS, GRID, SETTINGS, hidden_layers
 from dndiv.paper.names import CELL, DATA, DATA_SETS, OPTIMIZERS, STARTS, TECHNIQUES, title
 
 PIXELS = 90  # of an inch of a figure, where it is shown
@@ -145,6 +145,8 @@ def cell_title(name: str, optimizer: str) -> str:
 
 
 def setting_title(setting: str) -> str:
+    if setting == CONVOLUTIONAL:
+        return f"convolutional, {' and '.join(map(str, FILTERS))} filters"
     hidden = hidden_layers(setting)
     name = f"{setting}, " if setting in SETTINGS else ""
     return f"{name}{len(hidden)} layer{'s' * (len(hidden) > 1)} of {hidden[0]}"
