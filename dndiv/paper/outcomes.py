@@ -253,10 +253,11 @@ def predictions(
     reached = accuracy(table).xs(arm, level="arm")
 
     def correlate(measure, part):
+        then = reached.loc[part.index]
         for epoch in part.columns if epochs is None else epochs:
-            seen = part[epoch].dropna()  # within epochs some networks are not looked at
+            seen = part[epoch].notna()  # within epochs some networks are not looked at
             for outcome, when in (("now", epoch), ("final", reached.columns.max())):
-                found = rank_correlation(seen, reached.loc[seen.index, when])
+                found = rank_correlation(part.loc[seen, epoch], then.loc[seen, when])
                 yield {"measure": measure, "epoch": epoch, "outcome": outcome} | vars(found)
 
     blocks = [
