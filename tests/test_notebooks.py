@@ -196,6 +196,24 @@ def test_promoting_keeps_the_notebooks_of_the_run_with_small_pictures(run, tmp_p
     assert (reference / "bench").exists() and (reference / "claims.json").exists()
 
 
+def test_promoting_says_which_verdicts_changed(run, tmp_path):
+    """Against the reference that is replaced; the same run again changes nothing."""
+    reference = tmp_path / "results" / "reference"
+    (reference / "tables").mkdir(parents=True)
+    entries = json.loads((run / "paper" / "claims.json").read_text("utf8"))
+    entries = [e for e in entries if e["claim"] != "early-help"]
+    place = next(e for e in entries if e.get("setting") == "MNIST, tiny, SGD")
+    now, place["verdict"] = place["verdict"], "reproduced, smaller"
+    (reference / "claims.json").write_text(json.dumps(entries), "utf8")
+    for _ in range(2):
+        report.promote()
+        said = (reference / "verdicts_changed.md").read_text("utf8").splitlines()
+        assert said[0] == "# Every verdict that changed"
+        assert said[2].endswith("(../../CHANGELOG.md). `early-help` is new, and not listed.")
+        claim = place["claim"]
+        assert said[6:] == [f"| {claim} | MNIST, tiny, SGD | reproduced, smaller | {now} |"]
+
+
 def test_a_run_whose_notebooks_are_of_other_tables_is_not_promoted(run, tmp_path):
     shutil.copy(ROOT / "results/reference/tables/intervention.parquet", run / "paper/tables")
     with pytest.raises(ValueError, match="00_x.ipynb is not there, or is of other tables"):
