@@ -3,16 +3,19 @@ noticed."""
 
 import ast
 import base64
+import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 
+import nbconvert
 import nbformat
 import pytest
 
-from dndiv.paper import files, notebooks, pictures, report, tables
+from dndiv.paper import figures, files, notebooks, pictures, report, tables
 from dndiv.paper.files import ROOT
 
 NOTEBOOKS = notebooks.sources()
@@ -151,6 +154,20 @@ def test_the_committed_copies_are_those_of_the_committed_tables():
         outputs = [o for c in own for o in c["outputs"]]
         assert outputs and all(o["output_type"] != "error" for o in outputs)
         assert len(text) < 2e6
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_pictures_show_is_said_to_those_who_do_not_see_them(path):
+    """In the metadata, which nbconvert's template "classic" reads, and below for all others."""
+    copy = files.results(files.REFERENCE) / "notebooks" / path.name
+    outputs = [cell["outputs"] for cell in code_cells(json.loads(copy.read_text("utf8")))]
+    pairs = [pair for of in outputs for pair in zip(of, [*of[1:], {}])]
+    shown = [(a, b["data"]["text/html"]) for a, b in pairs if "image/png" in a.get("data", ())]
+    texts = [a["metadata"]["image/png"]["alt"] for a, _ in shown]
+    assert ["".join(said) for _, said in shown] == list(map(figures.caption, texts))
+    page, _ = nbconvert.HTMLExporter(template_name="classic").from_filename(str(copy))
+    found = [html.unescape(alt) for alt in re.findall(r'<img[^>]* alt="([^"]*)"', page)]
+    assert found == texts and page.count("<img") == len(texts)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@ tables alone, and is kept as PNG and PDF with its table as CSV, and once more as
 telephone."""
 
 import functools
+import html
 import io
 import math
 import textwrap
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from IPython.display import Image
+from IPython.display import Image, publish_display_data
 from matplotlib.axis import YAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -141,6 +142,17 @@ class Picture(Image):
 
     def __repr__(self) -> str:
         return self.alt
+
+    def _ipython_display_(self) -> None:
+        """Below it, its alternative text: JupyterLab gives a picture none that could be heard."""
+        data, metadata = self._repr_mimebundle_()
+        publish_display_data(data | {"text/plain": self.alt}, metadata)
+        publish_display_data({"text/html": caption(self.alt), "text/plain": self.alt})
+
+
+def caption(alternative: str) -> str:
+    """What stands below a picture in a notebook."""
+    return f"<small>The picture: {html.escape(alternative)}</small>"
 
 
 def _png(figure: plt.Figure, table: pd.DataFrame) -> bytes:
