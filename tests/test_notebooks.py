@@ -3,16 +3,19 @@ noticed."""
 
 import ast
 import base64
+import html
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 
+import nbconvert
 import nbformat
 import pytest
 
-from dndiv.paper import files, notebooks, pictures, report, tables
+from dndiv.paper import figures, files, notebooks, pictures, report, tables
 from dndiv.paper.files import ROOT
 
 NOTEBOOKS = notebooks.sources()
@@ -153,6 +156,20 @@ def test_the_committed_copies_are_those_of_the_committed_tables():
         assert len(text) < 2e6
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_what_pictures_show_is_said_to_those_who_do_not_see_them(path):
+    """In the metadata, which nbconvert's template "classic" reads, and below for all others."""
+    copy = files.results(files.REFERENCE) / "notebooks" / path.name
+    outputs = [cell["outputs"] for cell in code_cells(json.loads(copy.read_text("utf8")))]
+    pairs = [pair for of in outputs for pair in zip(of, [*of[1:], {}])]
+    shown = [(a, b["data"]["text/html"]) for a, b in pairs if "image/png" in a.get("data", ())]
+    texts = [a["metadata"]["image/png"]["alt"] for a, _ in shown]
+    assert ["".join(said) for _, said in shown] == list(map(figures.caption, texts))
+    page, _ = nbconvert.HTMLExporter(template_name="classic").from_filename(str(copy))
+    found = [html.unescape(alt) for alt in re.findall(r'<img[^>]* alt="([^"]*)"', page)]
+    assert found == texts and page.count("<img") == len(texts)
+
+
 @pytest.fixture
 def run(results, monkeypatch, tmp_path):
     """A finished paper run with one notebook, and a reference to be replaced."""
@@ -194,6 +211,24 @@ def test_promoting_keeps_the_notebooks_of_the_run_with_small_pictures(run, tmp_p
     figure = (run / "paper" / "figures" / "init_gram.png").read_bytes()
     assert (reference / "figures" / "init_gram.png").read_bytes() == pictures.small(figure)
     assert (reference / "bench").exists() and (reference / "claims.json").exists()
+
+
+def test_promoting_says_which_verdicts_changed(run, tmp_path):
+    """Against the reference that is replaced; the same run again changes nothing."""
+    reference = tmp_path / "results" / "reference"
+    (reference / "tables").mkdir(parents=True)
+    entries = json.loads((run / "paper" / "claims.json").read_text("utf8"))
+    entries = [e for e in entries if e["claim"] != "early-help"]
+    place = next(e for e in entries if e.get("setting") == "MNIST, tiny, SGD")
+    now, place["verdict"] = place["verdict"], "reproduced, smaller"
+    (reference / "claims.json").write_text(json.dumps(entries), "utf8")
+    for _ in range(2):
+        report.promote()
+        said = (reference / "verdicts_changed.md").read_text("utf8").splitlines()
+        assert said[0] == "# Every verdict that changed"
+        assert said[2].endswith("(../../CHANGELOG.md). `early-help` is new, and not listed.")
+        claim = place["claim"]
+        assert said[6:] == [f"| {claim} | MNIST, tiny, SGD | reproduced, smaller | {now} |"]
 
 
 def test_a_run_whose_notebooks_are_of_other_tables_is_not_promoted(run, tmp_path):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats as laws
+from scipy import special
 
 from dndiv.paper import design, outcomes
 from dndiv.paper.arms import Arm
@@ -680,7 +680,7 @@ def means(networks: pd.DataFrame) -> pd.DataFrame:
     seed); n."""
     by = networks.groupby([*SIZE, "arm", "epoch", "parameters", "macs"], sort=False).accuracy
     found = by.agg(accuracy="mean", error="sem", n="size").reset_index()
-    half = found.error * laws.t.ppf(0.975, (found.n - 1).clip(lower=1))
+    half = found.error * special.stdtrit((found.n - 1).clip(lower=1), 0.975)
     return found.assign(low=found.accuracy - half, high=found.accuracy + half)
 
 

@@ -253,10 +253,12 @@ def predictions(
     reached = accuracy(table).xs(arm, level="arm")
 
     def correlate(measure, part):
+        then = reached.loc[part.index]
         for epoch in part.columns if epochs is None else epochs:
-            seen = part[epoch].dropna()  # within epochs some networks are not looked at
+            values = part[epoch].to_numpy()
+            seen = ~np.isnan(values)  # within epochs some networks are not looked at
             for outcome, when in (("now", epoch), ("final", reached.columns.max())):
-                found = rank_correlation(seen, reached.loc[seen.index, when])
+                found = rank_correlation(values[seen], then[when].to_numpy()[seen])
                 yield {"measure": measure, "epoch": epoch, "outcome": outcome} | vars(found)
 
     blocks = [
@@ -284,10 +286,13 @@ def lesion_correlations(table: pd.DataFrame, arm: str = "default") -> pd.DataFra
     """
     rows = table[(table.arm == arm) & table.measure.isin(["lesion", "nearest"])]
     units = wide(rows, ["seed", "layer"], "measure").dropna()
+    nearest, lesion = units.nearest.to_numpy(), units.lesion.to_numpy()
+    networks = units.groupby(level=[*CELL, "seed"], sort=False)
+    parts = ((network, networks.indices[network]) for network in networks.size().index)
     found = {
-        network: spearman(part.nearest.to_numpy(), part.lesion.to_numpy())
-        for network, part in units.groupby(level=[*CELL, "seed"], sort=False)
-        if len(part) >= 4 and np.ptp(part.lesion) > 0
+        network: spearman(nearest[part], lesion[part])
+        for network, part in parts
+        if len(part) >= 4 and np.ptp(lesion[part]) > 0
     }
     index = pd.MultiIndex.from_tuples(found, names=[*CELL, "seed"])
     return pd.DataFrame({"correlation": [*found.values()]}, index)

@@ -18,16 +18,7 @@ except ImportError:  # Windows has another lock, and keeps no such account
 
     fcntl = resource = None
 
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "numpy",
-    "scipy",
-    "pandas",
-    "scikit-learn",
-    "seaborn",
-    "papermill",
-)
+PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "papermill")
 
 
 def versions() -> dict[str, str]:

@@ -210,6 +210,23 @@ def changes(old: list[dict], new: list[Result]) -> list[tuple[str, str, str, str
     return [(*key, *pair) for key, pair in pairs.items() if pair[0] != pair[1]]
 
 
+def changes_page(old: list[dict], new: list[Result]) -> str:
+    """verdicts_changed.md: ``changes`` in the claims that there were before; the others are
+    named."""
+    known = {entry["claim"] for entry in old}
+    fresh = [f"`{name}`" for name in dict.fromkeys(r.claim for r in new) if name not in known]
+    are = "is new, and" if len(fresh) == 1 else "are new, and"
+    said = f" {', '.join(fresh)} {are} not listed." * bool(fresh)
+    rows = [row for row in changes(old, new) if row[0] in known]
+    table = _markdown([("claim", "setting", "from", "to"), *rows]) if rows else "There is none."
+    return f"""# Every verdict that changed
+
+Against the reference of before; why, is in [CHANGELOG.md](../../CHANGELOG.md).{said}
+
+{table}
+"""
+
+
 # ----------------------------------------------------------------------------------- sentences
 def headline(results: list[Result], claim: str) -> str:
     """How many of how many settings have which verdict on a claim."""
@@ -403,6 +420,8 @@ def promote() -> None:
         raise FileNotFoundError("there is no finished paper run; make one with `make reproduce`")
     for folder in (paper, bench) if os.path.lexists(bench) else (paper,):
         files.genuine(folder)
+    kept, new = reference / "claims.json", read(paper / "claims.json")
+    old = files.stored(kept, list) if kept.exists() else []
     notebooks.promote("paper", reference / "notebooks")
     # the CSV and PDF files beside the figures follow from the tables
     parts = [(paper / "tables", ()), (paper / "figures", ("*.csv", "*.pdf"))]
@@ -416,6 +435,9 @@ def promote() -> None:
         picture.write_bytes(pictures.small(picture.read_bytes()))
     for name in ("claims.json", "provenance.json"):
         shutil.copy(paper / name, reference / name)
+    if old and old != files.stored(kept, list):  # the same run again has changed nothing
+        page, text = kept.with_name("verdicts_changed.md"), changes_page(old, new)
+        files.atomically(page, lambda part: part.write_text(text, "utf8"))
 
 
 def over_products(entry: dict, facts: dict) -> str:

@@ -1,6 +1,8 @@
-"""explore.ipynb in JupyterLab, as a reader has it: opened, run, pressed, and read."""
+"""Notebooks in JupyterLab, as a reader has them: explore.ipynb opened, run, pressed, and read; and
+an executed one opened."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -31,6 +33,7 @@ def lab(tmp_path_factory):
     """The address of a JupyterLab on a copy of the notebooks, which writes nowhere else."""
     home = tmp_path_factory.mktemp("lab")
     shutil.copytree(ROOT / "notebooks", home / "notebooks")
+    shutil.copytree(ROOT / "results/reference/notebooks", home / "notebooks/executed")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -138,3 +141,22 @@ def test_networks_are_trained_and_told_about(opened):
     for kind in ("stderr", "error"):
         assert opened.locator(f'[data-mime-type="application/vnd.jupyter.{kind}"]').count() == 0
     opened.get_by_text("the same numbers: True").wait_for()
+
+
+def test_what_a_picture_shows_is_said_below_it(lab, browser):
+    """To a screen reader as well: JupyterLab gives the picture itself no alternative text."""
+    page = browser.new_page(viewport={"width": 1280, "height": 4000})
+    page.set_default_timeout(1000 * PATIENCE)
+    page.goto(f"{lab}/lab/tree/executed/09_sustainability.ipynb?token={TOKEN}&reset")
+    outputs = page.locator(".jp-OutputArea-child")
+    pictures = outputs.filter(has=page.locator(".jp-RenderedImage img"))
+    pictures.nth(1).wait_for()
+    for picture in pictures.all():
+        said = picture.locator("xpath=following-sibling::*[1]")
+        expect(said.locator("small")).to_have_text(re.compile(r"The picture: .{40,}\."))
+    for _ in range(2 * PATIENCE):  # a server whose kernel is still starting does not end
+        with urllib.request.urlopen(f"{lab}/api/kernels?token={TOKEN}") as kernels:
+            if '"execution_state": "idle"' in kernels.read().decode():
+                break
+        time.sleep(0.5)
+    page.close()

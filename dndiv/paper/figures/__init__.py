@@ -3,6 +3,7 @@ tables alone, and is kept as PNG and PDF with its table as CSV, and once more as
 telephone."""
 
 import functools
+import html
 import io
 import math
 import textwrap
@@ -11,11 +12,11 @@ from collections.abc import Callable, Iterator, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from IPython.display import Image
+from IPython.display import Image, publish_display_data
 from matplotlib.axis import YAxis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from scipy import stats as laws
+from scipy import special
 
 from dndiv.paper import files, pictures
 from dndiv.paper.arms import Arm
@@ -24,7 +25,12 @@ from dndiv.paper.names import CELL, DATA, DATA_SETS, OPTIMIZERS, STARTS, TECHNIQ
 
 PIXELS = 90  # of an inch of a figure, where it is shown
 WIDTH, NARROW = 11.1, 358 / PIXELS  # inches: all of a notebook's page, and of a telephone's
-DATA_COLORS = dict(zip(DATA_SETS, sns.color_palette("colorblind")))  # blue is MNIST, nothing else
+# told apart by the colour-blind, after seaborn; blue is MNIST, nothing else
+COLORS = (
+    *("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"),
+    *("#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"),
+)
+DATA_COLORS = dict(zip(DATA_SETS, COLORS))
 DIVERGING = "PuOr_r"  # maps of what has a sign: orange is more, purple less
 EFFECT = ["estimate", "low", "high"]  # columns that ``estimates`` draws
 _narrow = False
@@ -32,13 +38,22 @@ _narrow = False
 
 def style() -> None:
     """The look of all figures; called once at the top of a notebook."""
+    dark = ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color")
+    ticks = {"major.size": 6, "major.width": 1.25, "minor.size": 4, "minor.width": 1}
     rc = {
-        "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
+        "axes.grid": True, "axes.axisbelow": True, "grid.alpha": 0.3, "grid.color": "0.8",
+        "grid.linewidth": 1, "axes.linewidth": 1.25, "axes.spines.top": False,
+        "axes.spines.right": False, "axes.prop_cycle": plt.cycler(color=COLORS),
+        "lines.solid_capstyle": "round", "patch.edgecolor": "w", "patch.force_edgecolor": True,
+        "font.size": 10.2, "legend.fontsize": 9.35, "legend.title_fontsize": 10.2,
+        "font.sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "Bitstream Vera Sans"],
         "figure.dpi": PIXELS, "savefig.dpi": 150, "pdf.fonttype": 42, "axes.titlesize": "small",
         "axes.labelsize": "small", "xtick.labelsize": "small", "ytick.labelsize": "small",
         "figure.constrained_layout.use": True,
     }  # fmt: skip
-    sns.set_theme("notebook", style="ticks", palette="colorblind", font_scale=0.85, rc=rc)
+    rc |= dict.fromkeys(dark, "0.15")
+    rc |= {f"{axis}tick.{name}": size for axis in "xy" for name, size in ticks.items()}
+    plt.rcParams.update(rc)
 
 
 # ---------------------------------------------------------------------- drawn to be read, and kept
@@ -49,7 +64,12 @@ def drawing(draw: Callable[..., plt.Figure]) -> Callable[..., plt.Figure]:
     @functools.wraps(draw)
     def drawn(*args, **options) -> plt.Figure:
         figure = draw(*args, **options)
-        _break_lines(figure)
+        figure.dots = 120 if narrow() else 150  # of an inch of the PNG
+        figure.set_dpi(figure.dots)
+        lay_out(figure)
+        if _break_lines(figure):
+            lay_out(figure)
+        figure.set_dpi(PIXELS)
         figure.alternative = pictures.described(draw.__doc__)
         figure.again = functools.partial(drawn, *args, **options)
         return figure
@@ -72,9 +92,17 @@ def narrowed(figure: plt.Figure) -> plt.Figure:
         _narrow = False
 
 
-def _break_lines(figure: plt.Figure) -> None:
-    """Titles and labels of axes are broken where they are longer than their axes."""
-    figure.draw_without_rendering()
+def lay_out(figure: plt.Figure) -> None:
+    """Axes are put where they will be; nothing is drawn, which would take as long again."""
+    if engine := figure.get_layout_engine():  # none without ``style``
+        engine.execute(figure)
+    for ax in figure.axes:
+        ax.apply_aspect()
+
+
+def _break_lines(figure: plt.Figure) -> bool:
+    """Titles and labels of axes are broken where they are longer than their axes; whether any."""
+    broken = False
     for ax in figure.axes:
         box = ax.get_window_extent()
         texts = ((ax.title, box.width), (ax.xaxis.label, box.width), (ax.yaxis.label, box.height))
@@ -85,6 +113,8 @@ def _break_lines(figure: plt.Figure) -> None:
                 letters = int(max(map(len, text.get_text().split("\n"))) * room / length)
                 lines = text.get_text().replace(": ", ":\n").split("\n")
                 text.set_text("\n".join(textwrap.fill(line, max(letters, 8)) for line in lines))
+                broken = True
+    return broken
 
 
 def save(figure: plt.Figure, name: str, table: pd.DataFrame, preset: str) -> Image:
@@ -93,14 +123,11 @@ def save(figure: plt.Figure, name: str, table: pd.DataFrame, preset: str) -> Ima
     A figure of the embedded digits says so below."""
     shown = _png(figure, table)
     if preset != files.REFERENCE:
-        figure.set_layout_engine("none")  # as laid out
         file, pdf = files.results(preset) / "figures" / name, {"metadata": {"CreationDate": None}}
         phone = narrowed(figure)
         for kind, write in {
             "png": lambda part: part.write_bytes(shown),
-            "narrow.png": lambda part: part.write_bytes(
-                pictures.small(_png(phone, table, dpi=120), 48)
-            ),
+            "narrow.png": lambda part: part.write_bytes(pictures.small(_png(phone, table), 48)),
             "pdf": lambda part: figure.savefig(part, format="pdf", **pdf),
             "csv": lambda part: table.to_csv(part, index=False, lineterminator="\n"),
         }.items():
@@ -116,14 +143,29 @@ class Picture(Image):
     def __repr__(self) -> str:
         return self.alt
 
+    def _ipython_display_(self) -> None:
+        """Below it, its alternative text: JupyterLab gives a picture none that could be heard."""
+        data, metadata = self._repr_mimebundle_()
+        publish_display_data(data | {"text/plain": self.alt}, metadata)
+        publish_display_data({"text/html": caption(self.alt), "text/plain": self.alt})
 
-def _png(figure: plt.Figure, table: pd.DataFrame, **options) -> bytes:
+
+def caption(alternative: str) -> str:
+    """What stands below a picture in a notebook."""
+    return f"<small>The picture: {html.escape(alternative)}</small>"
+
+
+def _png(figure: plt.Figure, table: pd.DataFrame) -> bytes:
+    """As it was laid out; ``savefig`` would do that again, and draw twice."""
+    figure.set_dpi(figure.dots)
     if "data" in table and (table["data"] == "Digits").any():
         notice = "Embedded digits, not MNIST or Fashion-MNIST: this decides no claim about them."
         wrapped = textwrap.fill(notice, int(15 * figure.get_figwidth()))
         figure.supxlabel(wrapped, color="firebrick", fontsize="small")
+        lay_out(figure)
+    figure.set_layout_engine("none")
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", **options)
+    FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()
 
 
@@ -286,7 +328,7 @@ def mean_line(ax, table: pd.DataFrame, x: str, look: dict, least: int = 2) -> No
     by = table.groupby(x).value
     of = pd.DataFrame({"mean": by.mean(), "error": by.sem(), "n": by.size()})
     of = of[of.n >= least]
-    half = of.error * laws.t.ppf(0.975, (of.n - 1).clip(lower=1))
+    half = of.error * special.stdtrit((of.n - 1).clip(lower=1), 0.975)
     ax.plot(of.index, of["mean"], **look)
     ends = of["mean"] - half, of["mean"] + half
     ax.fill_between(of.index, *ends, color=look["color"], alpha=0.2, lw=0)
@@ -375,7 +417,7 @@ def finish_changes(panels: Panels, above: str | None = None) -> plt.Figure:
     figure = panels.finish(label, above=above)
     for ax in panels.axes.flat:
         ax.set_xlim(low - room, high + room)
-    figure.draw_without_rendering()  # to know how wide a panel is
+    lay_out(figure)  # to know how wide a panel is
     wide = panels.axes[0, 0].get_window_extent().width
     mark_changes(panels.axes[0, 0].xaxis, low - room, high + room, wide / 42)
     return figure
@@ -391,7 +433,7 @@ def mark(axis, ticks: Sequence[float], text: Callable[[float], str] = "{:g}".for
 
 
 # -------------------------------------------------------------------------------------------- maps
-def heat_maps(maps: dict, rows: Sequence[str], columns: Sequence[str], across: int, **look):
+def heat_maps(maps: dict, rows: Sequence[str], columns: Sequence[str], across: int, fmt="", **look):
     """Heat maps below each other with a text in every field, their rows and columns labelled.
     maps: title to colours and texts, of equal shape. across: of a telephone, the columns that it
     has room for; the others stand in maps below. Returns the figure and the axes."""
@@ -401,18 +443,34 @@ def heat_maps(maps: dict, rows: Sequence[str], columns: Sequence[str], across: i
     width = NARROW if narrow() else WIDTH
     count = len(maps) * len(parts)
     figure, axes = plt.subplots(count, squeeze=False, figsize=(width, high * count + 0.8))
-    look = {"fmt": "", "cbar": False, "linewidths": 0.5, "annot_kws": {"size": "x-small"}} | look
     at = iter(axes.flat)
     for heading, (colors, texts) in maps.items():
         for part in parts:
             ax = next(at)
-            sns.heatmap(
-                np.asarray(colors)[:, part], annot=np.asarray(texts)[:, part], ax=ax, **look
-            )
-            ax.set_yticklabels(rows, rotation=0, fontsize="x-small")
-            ax.set_xticklabels(columns[part], rotation=0, fontsize="x-small")
+            _fields(ax, np.asarray(colors)[:, part], np.asarray(texts)[:, part], fmt, look)
+            ax.set_yticks(ax.get_yticks(), rows, fontsize="x-small", va="center")
+            ax.set_xticks(ax.get_xticks(), columns[part], fontsize="x-small")
             ax.set_title(heading if part is parts[0] else "")
     return figure, axes[:, 0]
+
+
+def _fields(ax, colors, texts, fmt, look) -> None:
+    """Coloured fields, from the top, with their texts: light on what is dark; none where NaN."""
+    height, width = colors.shape
+    ax.set(xlim=(0, width), ylim=(height, 0))
+    ax.set(xticks=np.arange(width) + 0.5, yticks=np.arange(height) + 0.5)
+    ax.spines[:].set_visible(False)
+    shown = np.ma.masked_invalid(colors.astype(float))
+    limits = {"vmin": shown.min(), "vmax": shown.max()}
+    mesh = ax.pcolormesh(shown, **({"linewidths": 0.5, "edgecolor": "w"} | limits | look))
+    mesh.update_scalarmappable()
+    rgb = mesh.get_facecolors()[:, :3]
+    linear = np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    luminance = (linear @ [0.2126, 0.7152, 0.0722]).reshape(colors.shape)
+    for y, x in zip(*np.nonzero(~np.ma.getmaskarray(shown))):
+        at = {"ha": "center", "va": "center", "size": "x-small"}
+        text = format(texts[y, x], fmt)
+        ax.text(x + 0.5, y + 0.5, text, color="0.15" if luminance[y, x] > 0.408 else "w", **at)
 
 
 def cell_columns(cells: Sequence[tuple[str, str, str]]) -> list[str]:

@@ -5,7 +5,6 @@ import math
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from scipy import stats as laws
 from scipy.special import gammaln
 
 from dndiv.paper.design import PIXELS, SETTINGS
@@ -46,6 +45,8 @@ def expected_similarity(fan_in):
 def cosine_law(fan_in: int):
     """The law of (1 + cos)/2 of two independent isotropic directions in d dimensions:
     Beta((d−1)/2, (d−1)/2)."""
+    from scipy import stats as laws  # slow to import
+
     return laws.beta((fan_in - 1) / 2, (fan_in - 1) / 2)
 
 
@@ -152,6 +153,8 @@ def isotropy(table: pd.DataFrame, arms: dict[str, str]) -> pd.DataFrame:
 
     Columns: fan_in, draw (the arm's label), pairs, distance (the statistic D), p.
     """
+    from scipy import stats as laws
+
     rows = table[(table.measure == "row_cosine") & table.arm.isin(arms)]
     found = []
     for (fan_in, arm), part in rows.groupby(["fan_in", "arm"]):
