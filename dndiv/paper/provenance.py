@@ -18,7 +18,16 @@ except ImportError:  # Windows has another lock, and keeps no such account
 
     fcntl = resource = None
 
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "papermill")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "pandas",
+    "scikit-learn",
+    "seaborn",
+    "papermill",
+)
 
 
 def versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from IPython.display import Image, publish_display_data
 from matplotlib.axis import YAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -25,12 +26,7 @@ from dndiv.paper.names import CELL, DATA, DATA_SETS, OPTIMIZERS, STARTS, TECHNIQ
 
 PIXELS = 90  # of an inch of a figure, where it is shown
 WIDTH, NARROW = 11.1, 358 / PIXELS  # inches: all of a notebook's page, and of a telephone's
-# told apart by the colour-blind, after seaborn; blue is MNIST, nothing else
-COLORS = (
-    *("#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc"),
-    *("#ca9161", "#fbafe4", "#949494", "#ece133", "#56b4e9"),
-)
-DATA_COLORS = dict(zip(DATA_SETS, COLORS))
+DATA_COLORS = dict(zip(DATA_SETS, sns.color_palette("colorblind")))  # blue is MNIST, nothing else
 DIVERGING = "PuOr_r"  # maps of what has a sign: orange is more, purple less
 EFFECT = ["estimate", "low", "high"]  # columns that ``estimates`` draws
 _narrow = False
@@ -38,22 +34,13 @@ _narrow = False
 
 def style() -> None:
     """The look of all figures; called once at the top of a notebook."""
-    dark = ("axes.edgecolor", "axes.labelcolor", "text.color", "xtick.color", "ytick.color")
-    ticks = {"major.size": 6, "major.width": 1.25, "minor.size": 4, "minor.width": 1}
     rc = {
-        "axes.grid": True, "axes.axisbelow": True, "grid.alpha": 0.3, "grid.color": "0.8",
-        "grid.linewidth": 1, "axes.linewidth": 1.25, "axes.spines.top": False,
-        "axes.spines.right": False, "axes.prop_cycle": plt.cycler(color=COLORS),
-        "lines.solid_capstyle": "round", "patch.edgecolor": "w", "patch.force_edgecolor": True,
-        "font.size": 10.2, "legend.fontsize": 9.35, "legend.title_fontsize": 10.2,
-        "font.sans-serif": ["Arial", "DejaVu Sans", "Liberation Sans", "Bitstream Vera Sans"],
+        "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
         "figure.dpi": PIXELS, "savefig.dpi": 150, "pdf.fonttype": 42, "axes.titlesize": "small",
         "axes.labelsize": "small", "xtick.labelsize": "small", "ytick.labelsize": "small",
         "figure.constrained_layout.use": True,
     }  # fmt: skip
-    rc |= dict.fromkeys(dark, "0.15")
-    rc |= {f"{axis}tick.{name}": size for axis in "xy" for name, size in ticks.items()}
-    plt.rcParams.update(rc)
+    sns.set_theme("notebook", style="ticks", palette="colorblind", font_scale=0.85, rc=rc)
 
 
 # ---------------------------------------------------------------------- drawn to be read, and kept
@@ -433,7 +420,7 @@ def mark(axis, ticks: Sequence[float], text: Callable[[float], str] = "{:g}".for
 
 
 # -------------------------------------------------------------------------------------------- maps
-def heat_maps(maps: dict, rows: Sequence[str], columns: Sequence[str], across: int, fmt="", **look):
+def heat_maps(maps: dict, rows: Sequence[str], columns: Sequence[str], across: int, **look):
     """Heat maps below each other with a text in every field, their rows and columns labelled.
     maps: title to colours and texts, of equal shape. across: of a telephone, the columns that it
     has room for; the others stand in maps below. Returns the figure and the axes."""
@@ -443,34 +430,21 @@ def heat_maps(maps: dict, rows: Sequence[str], columns: Sequence[str], across: i
     width = NARROW if narrow() else WIDTH
     count = len(maps) * len(parts)
     figure, axes = plt.subplots(count, squeeze=False, figsize=(width, high * count + 0.8))
+    look = {"fmt": "", "cbar": False, "linewidths": 0.5, "annot_kws": {"size": "x-small"}} | look
+    look |= {
+        "xticklabels": False,
+        "yticklabels": False,
+    }  # seaborn draws all to see whether they fit
     at = iter(axes.flat)
     for heading, (colors, texts) in maps.items():
         for part in parts:
             ax = next(at)
-            _fields(ax, np.asarray(colors)[:, part], np.asarray(texts)[:, part], fmt, look)
-            ax.set_yticks(ax.get_yticks(), rows, fontsize="x-small", va="center")
-            ax.set_xticks(ax.get_xticks(), columns[part], fontsize="x-small")
+            values, words = (np.asarray(of)[:, part] for of in (colors, texts))
+            sns.heatmap(values, annot=words, ax=ax, **look)
+            ax.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize="x-small", va="center")
+            ax.set_xticks(np.arange(len(columns[part])) + 0.5, columns[part], fontsize="x-small")
             ax.set_title(heading if part is parts[0] else "")
     return figure, axes[:, 0]
-
-
-def _fields(ax, colors, texts, fmt, look) -> None:
-    """Coloured fields, from the top, with their texts: light on what is dark; none where NaN."""
-    height, width = colors.shape
-    ax.set(xlim=(0, width), ylim=(height, 0))
-    ax.set(xticks=np.arange(width) + 0.5, yticks=np.arange(height) + 0.5)
-    ax.spines[:].set_visible(False)
-    shown = np.ma.masked_invalid(colors.astype(float))
-    limits = {"vmin": shown.min(), "vmax": shown.max()}
-    mesh = ax.pcolormesh(shown, **({"linewidths": 0.5, "edgecolor": "w"} | limits | look))
-    mesh.update_scalarmappable()
-    rgb = mesh.get_facecolors()[:, :3]
-    linear = np.where(rgb <= 0.03928, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    luminance = (linear @ [0.2126, 0.7152, 0.0722]).reshape(colors.shape)
-    for y, x in zip(*np.nonzero(~np.ma.getmaskarray(shown))):
-        at = {"ha": "center", "va": "center", "size": "x-small"}
-        text = format(texts[y, x], fmt)
-        ax.text(x + 0.5, y + 0.5, text, color="0.15" if luminance[y, x] > 0.408 else "w", **at)
 
 
 def cell_columns(cells: Sequence[tuple[str, str, str]]) -> list[str]:
