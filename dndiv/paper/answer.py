@@ -64,12 +64,17 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
     deep = [r.estimate for r in found if "shallow" not in r.setting and "10×10" not in r.setting]
     flat = [r.estimate for r in found if "shallow" in r.setting]
     against = report.in_words(claims.counts(_settings(results, "finding-best-start")))
+    filtered = " and ".join(
+        f"{percent(r.estimate)} ({r.setting.rpartition(', ')[2]})"
+        for r in _settings(results, "finding-convolution")
+    )
     return (
         f"`{design.FOUND}`, in narrow rectifier networks without normalization: with both at their "
         f"best learning rates it is ahead of PyTorch's default by {percent(median(deep))} in the "
         f"median with three or five hidden layers ({percent(min(deep))} to {percent(max(deep))}), "
-        f"by {percent(median(flat))} with one. It is not the best everywhere; better than the best "
-        f"other start: {against}. Mean ranks of {len(ranks)} starts: {', '.join(first)}"
+        f"by {percent(median(flat))} with one, and in a small convolutional network by "
+        f"{filtered}. It is not the best everywhere; better than the best other start: {against}. "
+        f"Mean ranks of {len(ranks)} starts: {', '.join(first)}"
     )
 
 

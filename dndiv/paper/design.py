@@ -283,16 +283,11 @@ def candidates(schedule: str, grids: dict[str, tuple[float, ...]] = GRID) -> tup
 
 # the techniques as the paper's title has them, dynamic
 TECHNIQUE_ARMS = ("default", *(f"default+{technique}:dynamic" for technique in GRID))
+# what redraws units, drops them or looks at a network's outputs leaves norms to training
+NORMS_LEFT = ("negative_correlation", "reinitialize", "redo", DROPOUT)
 # those that move weights, with norms held, beside none with norms held: where an effect is gone
 # then, it was scale
-HELD_ARMS = (
-    "default|held",
-    *(
-        f"default+{t}:dynamic|held"
-        for t in GRID
-        if t not in ("negative_correlation", "reinitialize")
-    ),
-)
+HELD_ARMS = ("default|held", *(f"default+{t}:dynamic|held" for t in GRID if t not in NORMS_LEFT))
 # other schedules and starts; those of a technique side by side, as they are computed together
 VARIANTS = (
     ("default", "constant"),
@@ -315,6 +310,10 @@ INTERVENTION_ARMS = (
 
 # techniques and their rivals, constant, at the best learning rate of PyTorch's default
 RIVAL_ARMS = ("default", *(f"default+{technique}:constant" for technique in GRID | RIVALS))
+RIVAL_HELD_ARMS = (
+    "default|held",
+    *(f"default+{t}:constant|held" for t in GRID | RIVALS if t not in NORMS_LEFT),
+)
 
 WIDTHS, DEPTHS = (2, 4, 8, 16, 32, 64, 128, 256), (1, 3)
 FOUND = "relayed"  # the start that a search has found, see notebook 08
@@ -645,15 +644,16 @@ def convolution(preset: Preset, names: Sequence[str]) -> list[Unit]:
 
 
 def rivals(preset: Preset, names: Sequence[str]) -> list[Unit]:
-    """Techniques and their rivals, tuned, at the best learning rate of PyTorch's default; and the
-    default with Muon, at its own."""
+    """Techniques and their rivals, tuned, at the best learning rate of PyTorch's default, and their
+    norm-held twins; and the default with Muon, at its own."""
     found: list[Unit] = []
     for name, setting in rival_places(preset, names):
         for optimizer in (*LEARNING_RATES, MUON):
             at = f"{optimizer}@{registered_rates(name, setting, optimizer, 'default'):g}"
-            arms = RIVAL_ARMS[:1] if optimizer == MUON else RIVAL_ARMS
-            for block in blocks(name, preset.rival_seeds[name == SERIES], 2 * SEEDS_PER_UNIT):
-                found.append(Training(name, setting, at, arms, block))
+            groups = (RIVAL_ARMS[:1],) if optimizer == MUON else (RIVAL_ARMS, RIVAL_HELD_ARMS)
+            for arms in groups:
+                for block in blocks(name, preset.rival_seeds[name == SERIES], 2 * SEEDS_PER_UNIT):
+                    found.append(Training(name, setting, at, arms, block))
     return found
 
 

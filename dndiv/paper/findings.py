@@ -599,17 +599,21 @@ def by_optimizer(values: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.D
 
 
 def rival_effects(rivals: pd.DataFrame) -> pd.DataFrame:
-    """The effects on early accuracy of techniques, their rivals and Muon at the best learning rate.
+    """The effects on early accuracy of techniques, their rivals and Muon at the best learning rate,
+    and of their norm-held twins.
 
-    Columns: those of ``outcomes.effects``; technique; theirs, whether it is of the literature.
+    Columns: those of ``outcomes.effects``; technique; theirs, whether it is of the literature; and
+    held, whether norms are held on both sides.
     """
     values = outcomes.early_accuracy(outcomes.with_muon(rivals))
-    arms = {arm: Arm.parse(arm).technique for arm in values if arm != "default"}
+    arms = {str(arm): arm for arm in map(Arm.parse, values) if arm.technique}
     ranks = [*GRID, *design.RIVALS, design.MUON]
-    order = sorted(arms, key=lambda arm: ranks.index(arms[arm]))
-    found = outcomes.effects(values, [(arm, "default") for arm in order])
-    technique = found.treated.map(arms)
-    return found.assign(technique=technique, theirs=~technique.isin(GRID))
+    order = sorted(arms.values(), key=lambda arm: (arm.held, ranks.index(arm.technique)))
+    pairs = [(str(arm), str(Arm("default", held=arm.held))) for arm in order]
+    found = outcomes.effects(values, pairs)
+    technique = found.treated.map(lambda arm: arms[arm].technique)
+    held = found.treated.map(lambda arm: arms[arm].held)
+    return found.assign(technique=technique, theirs=~technique.isin(GRID), held=held)
 
 
 def tuned(early: pd.DataFrame, peers: pd.DataFrame) -> dict[str, pd.DataFrame]:

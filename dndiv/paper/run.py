@@ -111,18 +111,19 @@ def training(preset: str, names: Sequence[str]) -> dict:
     """What all units on disk took together, each counted once.
 
     unit_seconds: of single-threaded work, added over units; clock_seconds: while any of them was
-    computed, however often the run was interrupted.
+    computed, however often the run was interrupted, of the timed_units that know when that was.
     """
     every = dict.fromkeys(
         u for name in design.EXPERIMENTS for u in design.units(name, preset, names)
     )
     facts = [cache.facts(unit) for unit in every]
-    spans = [(f["started"], f["ended"]) for f in facts]
+    spans = [(f["started"], f["ended"]) for f in facts if "started" in f]
     return {
         "units": len(facts),
         "macs": sum(map(products.macs, every)),
         "unit_seconds": round(sum(f["seconds"] for f in facts), 1),
         "clock_seconds": round(covered(spans), 1),
+        "timed_units": len(spans),
     }
 
 

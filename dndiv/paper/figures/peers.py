@@ -68,10 +68,11 @@ def robustness(table: pd.DataFrame, order: list[str]) -> plt.Figure:
 
 
 @drawing
-def ranking(found: pd.DataFrame, order: list[str]) -> plt.Figure:
+def ranking(found: pd.DataFrame, order: list[str], of: str = "all data sets") -> plt.Figure:
     """Early accuracy against PyTorch's default, every start at its own best learning rate: the mean
     over all settings and over those of each optimizer, with 95 % intervals.
-    found: as ``findings.by_optimizer`` gives. order: the starts, from top to bottom."""
+    found: as ``findings.by_optimizer`` gives. order: the starts, from top to bottom. of: what the
+    seeds are of."""
     entries, ratios = {arm: start_title(arm) for arm in order}, figures.log_ratios(found)
 
     def look(row):
@@ -80,7 +81,7 @@ def ranking(found: pd.DataFrame, order: list[str]) -> plt.Figure:
     panels = figures.estimates(ratios, ["where"], "treated", entries, look, pitch=0.28)
     for ax, _, (where,) in panels:
         ax.set_title(where)
-    return figures.finish_changes(panels, f"{figures.seeds_text(found)} of all data sets")
+    return figures.finish_changes(panels, f"{figures.seeds_text(found)} of {of}")
 
 
 @drawing
