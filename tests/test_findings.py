@@ -362,6 +362,40 @@ def test_the_tuned_effect_stands_beside_the_untuned():
     assert (method.estimate[0], found.estimate[0]) == pytest.approx((0, 0.25))
 
 
+def test_rivals_stand_beside_their_norm_held_twins():
+    arms = {
+        "default": 0.5,
+        "default+mma:constant": 0.6,
+        "default+redo:constant": 0.55,
+        "default+srip:constant": 0.5,  # off: the default's own rows
+        "default|held": 0.5,
+        "default+mma:constant|held": 0.45,
+        "default+srip:constant|held": 0.5,
+    }
+    rows = [*accuracies(arms, ("MNIST", "tiny", "adam@0.01")),
+            *accuracies(arms, ("MNIST1D", "tiny", "sgd@0.1")),
+            *accuracies({"default": 0.4}, ("MNIST", "tiny", "muon@0.003"))]  # fmt: skip
+    table = frame(rows)
+    found = findings.rival_effects(table)
+    cells = dict.fromkeys(zip(found.technique, found.treated, found.baseline, found.held))
+    assert [*cells] == [
+        ("srip", "default+srip:constant", "default", False),
+        ("mma", "default+mma:constant", "default", False),
+        ("redo", "default+redo:constant", "default", False),
+        ("muon", "default+muon:constant", "default", False),
+        ("srip", "default+srip:constant|held", "default|held", True),
+        ("mma", "default+mma:constant|held", "default|held", True),
+    ]
+    summary = findings.rival_summary(table, found)
+    assert summary.acts.to_dict() == {"srip": 0, "mma": 2, "redo": 2, "muon": 1}
+    assert summary.of.to_dict() == {"srip": 2, "mma": 2, "redo": 2, "muon": 1}
+    assert summary.above["mma"] == 2 and summary.below["muon"] == 1
+    assert summary.whole["srip"] is None and summary.held["redo"] is None
+    # seeds have 0.01 more than the one before: ratios of 0.61 to 0.51, 0.46 to 0.51
+    assert summary.whole["mma"].estimate == pytest.approx(0.61 / 0.51 - 1, abs=2e-3)
+    assert summary.held["mma"].estimate == pytest.approx(0.46 / 0.51 - 1, abs=2e-3)
+
+
 def test_twins_are_named_by_what_they_are_of():
     titles = [
         findings.start_title(arm) for arm in ("glorot_decorrelated", "rai_decorrelated", "he")

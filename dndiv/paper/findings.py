@@ -616,6 +616,34 @@ def rival_effects(rivals: pd.DataFrame) -> pd.DataFrame:
     return found.assign(technique=technique, theirs=~technique.isin(GRID), held=held)
 
 
+def rival_summary(rivals: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """What ``rival_effects`` has found, a row per technique, over all settings.
+
+    Columns: acts, the settings in which it is not off, of how many; above and below, the intervals
+    that are so of zero; whole and held, the joint ``Effect`` without and with norms held, None
+    where it acts nowhere or has no twin.
+    """
+    values = outcomes.early_accuracy(outcomes.with_muon(rivals))
+
+    def jointly(rows):
+        pairs = rows[["treated", "baseline"]].itertuples(index=False, name=None)
+        return outcomes.jointly(values, next(pairs)) if len(acting(rows)) else None
+
+    table = {}
+    for technique, rows in found.groupby("technique", sort=False):
+        plain, held = rows[~rows.held], rows[rows.held]
+        t = tally(plain)
+        table[technique] = {
+            "acts": len(acting(plain)),
+            "of": t.of,
+            "above": t.above,
+            "below": t.below,
+            "whole": jointly(plain),
+            "held": jointly(held),
+        }
+    return pd.DataFrame.from_dict(table, orient="index")
+
+
 def tuned(early: pd.DataFrame, peers: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The effect of the method at the usual learning rates, and with both sides at their own best;
     and that of the relayed start: rows of ``outcomes.effects`` by what is compared."""
