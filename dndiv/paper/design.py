@@ -382,6 +382,7 @@ class Preset:
     peer_settings: tuple[str, ...] = PEER_SETTINGS
     map_depths: tuple[int, ...] = MAP_DEPTHS
     map_widths: tuple[int, ...] = MAP_WIDTHS
+    convolved: tuple[str, ...] = CONVOLVED
 
 
 def by_setting(shallow: int, deep: int) -> dict[str, int]:
@@ -397,7 +398,7 @@ PRESETS = {
         intervention_seeds=by_setting(2, 3), escape_seeds=10, rate_seeds=(1, 1), peer_seeds=(2, 2),
         dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2, widths=(2, 8, 32),
         technique_settings=("tiny",), parities=PARITIES[:1], peer_settings=("tiny",),
-        map_depths=(1, 3), map_widths=(4, 8),
+        map_depths=(1, 3), map_widths=(4, 8), convolved=CONVOLVED[:5],
     ),
     "quick": Preset(
         ARCHIVED, seeds=by_setting(2, 4), default_seeds=by_setting(2, 4), extension_seeds=1,
@@ -406,6 +407,7 @@ PRESETS = {
         intervention_seeds=by_setting(1, 2), escape_seeds=10, rate_seeds=(1, 1), peer_seeds=(2, 2),
         dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2, widths=(2, 8, 32),
         technique_settings=("tiny",), peer_settings=("tiny",), map_depths=(1, 3), map_widths=(4, 8),
+        convolved=CONVOLVED[:5],
     ),
     "paper": Preset(
         ARCHIVED, seeds=by_setting(12, 70), default_seeds=by_setting(200, 300), extension_seeds=12,
@@ -603,7 +605,7 @@ def rates(preset: Preset, names: Sequence[str]) -> list[Unit]:
         for block in blocks(name, preset.rate_seeds[name == SERIES], first=TUNING_SEED)
     ]
     return found + [
-        Convolution(names[-1], f"{optimizer}@{rate:g}", CONVOLVED, block, tuned=True)
+        Convolution(names[-1], f"{optimizer}@{rate:g}", preset.convolved, block, tuned=True)
         for optimizer in LEARNING_RATES
         for rate in RATES[optimizer]
         for block in blocks(names[-1], preset.rate_seeds[0], 1, first=TUNING_SEED)
@@ -638,7 +640,7 @@ def convolution(preset: Preset, names: Sequence[str]) -> list[Unit]:
     return [
         Convolution(names[-1], at, arms, block)
         for optimizer in LEARNING_RATES
-        for at, arms in at_best_rates(names[-1], CONVOLUTIONAL, optimizer, CONVOLVED)
+        for at, arms in at_best_rates(names[-1], CONVOLUTIONAL, optimizer, preset.convolved)
         for block in blocks(names[-1], preset.peer_seeds[0], SEEDS_PER_UNIT)
     ]
 
