@@ -330,3 +330,44 @@ def test_the_pictures_of_costs_are_legible(names, widths):
     assert "multiply–accumulates" in seen(figure)
     hollow = [line for line in figure.axes[0].lines if line.get_markerfacecolor() == "white"]
     assert sum(len(line.get_xdata()) for line in hollow) > 0  # the narrowest never get there
+
+
+def test_a_picture_of_the_reference_is_drawn_again_where_code_or_numbers_are_other(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setattr(figures.files, "results", lambda preset: tmp_path)
+    values = pd.DataFrame({"x": [0.0, 1.0], "value": [0.1, 0.25]}, index=["a", "b"])
+    count = []
+
+    def line(table, title="A line"):
+        """A line. table: its points."""
+        count.append(title)
+        figure, ax = plt.subplots()
+        ax.plot(table.x, table.value)
+        ax.set_title(title)
+        return figure
+
+    digests = {"code": "1"}
+    monkeypatch.setattr(figures.code, "digest", lambda names: digests["code"])
+    draw = figures.drawing(line)
+    kept = figures.save(draw(values), "line", values, "paper")
+    assert (
+        len(count) == 2 and (tmp_path / "figures" / "line.narrow.png").exists()
+    )  # wide and narrow
+    file = tmp_path / "figures" / "line.png"
+    file.write_bytes(pictures.small(file.read_bytes(), 16))  # as a promoted one is
+
+    def drawn(*args, **options):
+        before = len(count)
+        shown = figures.save(draw(*args, **options), "line", values, "reference")
+        assert (shown.width, shown.alt) == (kept.width, "A line.")
+        return len(count) - before
+
+    assert drawn(values) == drawn(values + 1e-9) == 0  # another processor's last digits
+    assert drawn(values + 1e-3) == drawn(values, "Another") == drawn(values[["value", "x"]]) == 1
+    assert drawn(values.set_axis(["a", "c"])) == drawn(values, title="A line") == 1
+    digests["code"] = "2"
+    assert drawn(values) == 1
+    digests["code"] = "1"
+    file.unlink()
+    assert drawn(values) == 1

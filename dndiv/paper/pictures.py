@@ -8,22 +8,37 @@ from pathlib import Path
 from dndiv.paper import files
 
 COLORS = 256
+DIGEST = "drawn of"  # under which a PNG file has the digest of what it shows
 
 
 def small(png: bytes, colors: int = COLORS) -> bytes:
     """A PNG with a palette of at most so many colours; as it is where that is not smaller."""
-    from PIL import Image
+    from PIL import Image, PngImagePlugin
 
     with Image.open(io.BytesIO(png)) as picture:
         if picture.mode == "P":  # small already
             return png
+        known = PngImagePlugin.PngInfo()
+        if digest := picture.info.get(DIGEST):
+            known.add_text(DIGEST, digest)
         flat = Image.new("RGB", picture.size, "white")
         flat.paste(picture, mask=picture.getchannel("A") if picture.mode == "RGBA" else None)
     buffer = io.BytesIO()
     # by the extent of the colours, not by how many pixels have them: a rare one keeps its meaning
     look = {"method": Image.Quantize.MAXCOVERAGE, "dither": Image.Dither.NONE}
-    flat.quantize(colors, **look).save(buffer, "PNG", optimize=True)
+    flat.quantize(colors, **look).save(buffer, "PNG", optimize=True, pnginfo=known)
     return min(buffer.getvalue(), png, key=len)
+
+
+def drawn_of(digest: str, file: Path) -> bytes | None:
+    """The content of a PNG file, if it has this digest."""
+    if not (digest and file.exists()):
+        return None
+    from PIL import Image
+
+    content = files.content(file)
+    with Image.open(io.BytesIO(content)) as picture:
+        return content if picture.info.get(DIGEST) == digest else None
 
 
 def size(png: bytes) -> tuple[int, int]:

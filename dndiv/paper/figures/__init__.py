@@ -3,8 +3,10 @@ tables alone, and is kept as PNG and PDF with its table as CSV, and once more as
 telephone."""
 
 import functools
+import hashlib
 import html
 import io
+import json
 import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
@@ -19,12 +21,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from scipy import special
 
-from dndiv.paper import files, pictures
+from dndiv.paper import code, files, pictures
 from dndiv.paper.arms import Arm
 from dndiv.paper.design import CONVOLUTIONAL, FILTERS, GRID, SETTINGS, hidden_layers
 from dndiv.paper.names import CELL, DATA, DATA_SETS, OPTIMIZERS, STARTS, TECHNIQUES, title
 
 PIXELS = 90  # of an inch of a figure, where it is shown
+DOTS, NARROW_DOTS = 150, 120  # of an inch of its PNG, and of the one for a telephone
 WIDTH, NARROW = 11.1, 358 / PIXELS  # inches: all of a notebook's page, and of a telephone's
 DATA_COLORS = dict(zip(DATA_SETS, sns.color_palette("colorblind")))  # blue is MNIST, nothing else
 DIVERGING = "PuOr_r"  # maps of what has a sign: orange is more, purple less
@@ -44,24 +47,66 @@ def style() -> None:
 
 
 # ---------------------------------------------------------------------- drawn to be read, and kept
-def drawing(draw: Callable[..., plt.Figure]) -> Callable[..., plt.Figure]:
-    """Decorates what draws: its figure has ``alternative``, its docstring but for the arguments,
-    and is drawn once more by ``again()``."""
+class Drawing:
+    """What a function draws of its arguments: it is the figure, drawn when that is looked at."""
 
-    @functools.wraps(draw)
-    def drawn(*args, **options) -> plt.Figure:
-        figure = draw(*args, **options)
-        figure.dots = 120 if narrow() else 150  # of an inch of the PNG
-        figure.set_dpi(figure.dots)
+    def __init__(self, draw: Callable[..., plt.Figure], args: tuple, options: dict):
+        self.alternative = pictures.described(draw.__doc__)
+        self._draw, self._args, self._options = draw, args, options
+
+    @functools.cached_property
+    def figure(self) -> plt.Figure:
+        return self.drawn()
+
+    def __getattr__(self, name: str):
+        return getattr(self.figure, name)
+
+    def drawn(self) -> plt.Figure:
+        """A new figure."""
+        figure = self._draw(*self._args, **self._options)
+        figure.set_dpi(NARROW_DOTS if narrow() else DOTS)
         lay_out(figure)
         if _break_lines(figure):
             lay_out(figure)
         figure.set_dpi(PIXELS)
-        figure.alternative = pictures.described(draw.__doc__)
-        figure.again = functools.partial(drawn, *args, **options)
         return figure
 
-    return drawn
+    def digest(self) -> str:
+        """Of the code that draws it, and of what is drawn, numbers to six digits behind the point:
+        processors differ in the last ones. Empty where that holds what cannot be told apart."""
+        names = [(self._draw.__module__, self._draw.__name__)]
+        names += [("dndiv.paper.figures", name) for name in ("style", "Drawing", "_png")]
+        try:
+            text = json.dumps([code.digest(names), _content((self._args, self._options))])
+        except TypeError:
+            return ""
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def drawing(draw: Callable[..., plt.Figure]) -> Callable[..., Drawing]:
+    """Decorates what draws; its docstring but for the arguments is the alternative text."""
+    return functools.wraps(draw)(lambda *args, **options: Drawing(draw, args, options))
+
+
+def _content(value):
+    """What a digest takes of an argument. Raises TypeError for what it cannot tell apart."""
+    if isinstance(value, pd.Series):
+        value = value.to_frame()
+    if isinstance(value, pd.DataFrame):
+        rows = pd.util.hash_pandas_object(value.round(6)).to_numpy()
+        names = [*map(str, value.columns), *map(str, value.index.names)]
+        return [names, hashlib.sha256(rows.tobytes()).hexdigest()]
+    if isinstance(value, dict):
+        return [[_content(key), _content(of)] for key, of in value.items()]
+    if isinstance(value, list | tuple):
+        return [*map(_content, value)]
+    if isinstance(value, np.ndarray):
+        return _content(value.tolist())
+    if isinstance(value, float):
+        return round(float(value), 6)
+    if value is None or isinstance(value, str | int | np.integer):
+        return str(value)
+    raise TypeError(f"a digest tells no two {type(value).__name__}s apart")
 
 
 def narrow() -> bool:
@@ -69,12 +114,12 @@ def narrow() -> bool:
     return _narrow
 
 
-def narrowed(figure: plt.Figure) -> plt.Figure:
+def narrowed(drawing: Drawing) -> plt.Figure:
     """The same for a telephone: a new figure, whose panels are below each other."""
     global _narrow
     _narrow = True
     try:
-        return figure.again()
+        return drawing.drawn()
     finally:
         _narrow = False
 
@@ -104,24 +149,35 @@ def _break_lines(figure: plt.Figure) -> bool:
     return broken
 
 
-def save(figure: plt.Figure, name: str, table: pd.DataFrame, preset: str) -> Image:
+def save(drawing: Drawing, name: str, table: pd.DataFrame, preset: str) -> Image:
     """Keep a figure, wide and narrow, and its table in ``results/<preset>/figures``; return the
-    picture to be shown. Not in the committed reference: that is what the last full run has left.
-    A figure of the embedded digits says so below."""
-    shown = _png(figure, table)
-    if preset != files.REFERENCE:
-        file, pdf = files.results(preset) / "figures" / name, {"metadata": {"CreationDate": None}}
-        phone = narrowed(figure)
+    picture to be shown.
+
+    The committed reference is what the last full run has left, and stays so: its picture is shown
+    if the same code drew it of the same, and otherwise one that is drawn now. A figure of the
+    embedded digits says so below."""
+    digest, file = drawing.digest(), files.results(preset) / "figures" / name
+    if preset == files.REFERENCE:
+        shown = pictures.drawn_of(digest, file.with_name(f"{name}.png")) or _png(
+            drawing.figure, table
+        )
+    else:
+        shown, phone = _png(drawing.figure, table, digest), narrowed(drawing)
+        pdf = {"metadata": {"CreationDate": None}}
         for kind, write in {
             "png": lambda part: part.write_bytes(shown),
-            "narrow.png": lambda part: part.write_bytes(pictures.small(_png(phone, table), 48)),
-            "pdf": lambda part: figure.savefig(part, format="pdf", **pdf),
+            "narrow.png": lambda part: part.write_bytes(
+                pictures.small(_png(phone, table, dots=NARROW_DOTS), 48)
+            ),
+            "pdf": lambda part: drawing.savefig(part, format="pdf", **pdf),
             "csv": lambda part: table.to_csv(part, index=False, lineterminator="\n"),
         }.items():
             files.atomically(file.with_name(f"{name}.{kind}"), write)
         plt.close(phone)
-    plt.close(figure)
-    return Picture(shown, width=round(figure.get_figwidth() * PIXELS), alt=figure.alternative)
+    if "figure" in vars(drawing):
+        plt.close(drawing.figure)
+    width = round(pictures.size(shown)[0] / DOTS * PIXELS)
+    return Picture(shown, width=width, alt=drawing.alternative)
 
 
 class Picture(Image):
@@ -142,9 +198,9 @@ def caption(alternative: str) -> str:
     return f"<small>The picture: {html.escape(alternative)}</small>"
 
 
-def _png(figure: plt.Figure, table: pd.DataFrame) -> bytes:
+def _png(figure: plt.Figure, table: pd.DataFrame, digest: str = "", dots: int = DOTS) -> bytes:
     """As it was laid out; ``savefig`` would do that again, and draw twice."""
-    figure.set_dpi(figure.dots)
+    figure.set_dpi(dots)
     if "data" in table and (table["data"] == "Digits").any():
         notice = "Embedded digits, not MNIST or Fashion-MNIST: this decides no claim about them."
         wrapped = textwrap.fill(notice, int(15 * figure.get_figwidth()))
@@ -152,7 +208,7 @@ def _png(figure: plt.Figure, table: pd.DataFrame) -> bytes:
         lay_out(figure)
     figure.set_layout_engine("none")
     buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)
+    FigureCanvasAgg(figure).print_png(buffer, metadata={pictures.DIGEST: digest} if digest else {})
     return buffer.getvalue()
 
 
