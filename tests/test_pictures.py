@@ -85,7 +85,7 @@ def test_lines_are_told_apart_by_colour_dashes_and_marker():
     assert all(
         apart(one["color"], other["color"]) for one, other in itertools.combinations(found[:4], 2)
     )
-    for one, other in itertools.combinations(figures.DATA_COLORS.values(), 2):
+    for one, other in itertools.combinations(figures.data_colors().values(), 2):
         assert apart(one, other)
     with pytest.raises(ValueError, match="at most 6 lines, not 7"):
         figures.looks(range(LINES + 1))
@@ -99,9 +99,9 @@ def test_blue_is_mnist_and_nothing_else():
     used = [look["color"] for look in figures.looks(range(LINES)).values()]
     used += [figures.arm_look(arm)["color"] for arm in design.ESCAPE_ARMS]
     used += list(plt.get_cmap(figures.DIVERGING)(np.linspace(0, 1, 9)))
-    others = [color for name, color in figures.DATA_COLORS.items() if name != "MNIST"]
+    others = [color for name, color in figures.data_colors().items() if name != "MNIST"]
     assert not any(map(blue, [*used, *others]))
-    assert blue(figures.DATA_COLORS["MNIST"])
+    assert blue(figures.data_colors()["MNIST"])
 
 
 def test_a_rare_colour_keeps_its_meaning_where_pictures_are_made_small():

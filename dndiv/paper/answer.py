@@ -72,7 +72,7 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
         f"`{design.FOUND}`, in narrow rectifier networks without normalization: with both at their "
         f"best learning rates it is ahead of PyTorch's default by {percent(median(deep))} in the "
         f"median with three or five hidden layers ({percent(min(deep))} to {percent(max(deep))}), "
-        f"by {percent(median(flat))} with one, and in a small convolutional network by "
+        f"by {percent(median(flat))} with one; in a small convolutional network its effect is "
         f"{filtered}. It is not the best everywhere; better than the best other start: {against}. "
         f"Mean ranks of {len(ranks)} starts: {', '.join(first)}"
     )
@@ -85,8 +85,11 @@ def _tried(results: list[Result]) -> str:
     rivals = [r for r in results if r.claim == "finding-rivals" and r.setting == TOGETHER]
     ahead = sorted((r for r in rivals if r.group != design.MUON), key=lambda r: -r.estimate)[:2]
     muon = next((percent(r.estimate) for r in rivals if r.group == design.MUON), "–")
+    held = (r.alone and r.alone["norms held"]["estimate"] for r in ahead)
     first = ", ".join(
-        f"{names.title(r.group, names.TECHNIQUES)} {percent(r.estimate)}" for r in ahead
+        f"{names.title(r.group, names.TECHNIQUES)} {percent(r.estimate)}"
+        + (f" ({percent(without)} with norms held)" if without is not None else "")
+        for r, without in zip(ahead, held)
     )
     return (
         f"and their rivals: in {len(off)} of {len(tried)} cases no coefficient beat none by "

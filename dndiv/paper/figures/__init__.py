@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from IPython.display import Image, publish_display_data
 from matplotlib.axis import YAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -29,14 +28,16 @@ from dndiv.paper.names import CELL, DATA, DATA_SETS, OPTIMIZERS, STARTS, TECHNIQ
 PIXELS = 90  # of an inch of a figure, where it is shown
 DOTS, NARROW_DOTS = 150, 120  # of an inch of its PNG, and of the one for a telephone
 WIDTH, NARROW = 11.1, 358 / PIXELS  # inches: all of a notebook's page, and of a telephone's
-DATA_COLORS = dict(zip(DATA_SETS, sns.color_palette("colorblind")))  # blue is MNIST, nothing else
 DIVERGING = "PuOr_r"  # maps of what has a sign: orange is more, purple less
 EFFECT = ["estimate", "low", "high"]  # columns that ``estimates`` draws
 _narrow = False
 
 
+@functools.cache
 def style() -> None:
-    """The look of all figures; called once at the top of a notebook."""
+    """The look of all figures, from the first one on."""
+    import seaborn as sns  # slow to import, for a notebook that draws nothing
+
     rc = {
         "axes.grid": True, "grid.alpha": 0.3, "axes.spines.top": False, "axes.spines.right": False,
         "figure.dpi": PIXELS, "savefig.dpi": 150, "pdf.fonttype": 42, "axes.titlesize": "small",
@@ -63,6 +64,7 @@ class Drawing:
 
     def drawn(self) -> plt.Figure:
         """A new figure."""
+        style()
         figure = self._draw(*self._args, **self._options)
         figure.set_dpi(NARROW_DOTS if narrow() else DOTS)
         lay_out(figure)
@@ -213,6 +215,14 @@ def _png(figure: plt.Figure, table: pd.DataFrame, digest: str = "", dots: int = 
 
 
 # ------------------------------------------------------------------------------- titles and looks
+@functools.cache
+def data_colors() -> dict[str, tuple[float, float, float]]:
+    """Of data sets, told apart by the colour-blind; blue is MNIST, nothing else."""
+    import seaborn as sns
+
+    return dict(zip(DATA_SETS, sns.color_palette("colorblind")))
+
+
 def seeds_text(table: pd.DataFrame) -> str:
     """The number of seeds: of effects (column n), or of each arm (columns arm, seed)."""
     by = [column for column in (*CELL, "arm") if column in table]  # data sets share no seeds
@@ -380,7 +390,7 @@ def mean_line(ax, table: pd.DataFrame, x: str, look: dict, least: int = 2) -> No
 # --------------------------------------------------------------------------------------- estimates
 def cell_look(row) -> tuple[tuple | str, bool, str]:
     """How ``estimates`` shows a cell: colour tells the data set, filling the optimizer."""
-    color = DATA_COLORS.get(row.data, "grey")
+    color = data_colors().get(row.data, "grey")
     return color, row.optimizer == "adam", cell_title(row.data, row.optimizer)
 
 
@@ -431,7 +441,10 @@ def shade(panels: Panels, margins: Sequence[float]) -> None:
 
 # ---------------------------------------------------------------- relative changes, on a log axis
 # those that are marked, as room permits
-CHANGES = (0, 0.4, -0.3, 1, -0.5, 2, 4, 10, -0.75, -0.9, 0.2, -0.2, 0.1, -0.1, 0.05, -0.05)
+CHANGES = (
+    *(0, 0.4, -0.3, 1, -0.5, 2, 4, 10, -0.75, -0.9, 0.2, -0.2, 0.1, -0.1, 0.05, -0.05),
+    *(0.02, -0.02, 0.01, -0.01),
+)
 
 
 def log_ratios(found: pd.DataFrame) -> pd.DataFrame:
@@ -480,6 +493,8 @@ def heat_maps(maps: dict, rows: Sequence[str], columns: Sequence[str], across: i
     """Heat maps below each other with a text in every field, their rows and columns labelled.
     maps: title to colours and texts, of equal shape. across: of a telephone, the columns that it
     has room for; the others stand in maps below. Returns the figure and the axes."""
+    import seaborn as sns
+
     size = across if narrow() else len(columns)
     parts = [slice(k, k + size) for k in range(0, len(columns), size)]
     high = 0.27 * len(rows) + (0.75 if narrow() else 0.4)
@@ -500,6 +515,7 @@ def heat_maps(maps: dict, rows: Sequence[str], columns: Sequence[str], across: i
             ax.set_yticks(np.arange(len(rows)) + 0.5, rows, fontsize="x-small", va="center")
             ax.set_xticks(np.arange(len(columns[part])) + 0.5, columns[part], fontsize="x-small")
             ax.set_title(heading if part is parts[0] else "")
+            ax.grid(False)
     return figure, axes[:, 0]
 
 

@@ -133,5 +133,4 @@ def probabilities(table: pd.DataFrame, counts: pd.Series) -> plt.Figure:
     figure, [ax] = figures.heat_maps(maps, names, names, len(names), **look)
     ax.set_xticklabels(names, rotation=90 if figures.narrow() else 45, ha="center", size="x-small")
     ax.set_facecolor("0.9")
-    ax.grid(False)
     return figure
