@@ -350,7 +350,7 @@ def test_a_cluster_whose_scheduler_is_lost_is_an_error_and_keeps_what_is_finishe
 
     many = [Training("Digits", "tiny", "sgd", ("default",), (s,), epochs=4) for s in range(20)]
     monkeypatch.setitem(design.EXPERIMENTS, "small", lambda preset, names: many)
-    monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "2")
+    monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "8")  # a worker may take as long to load torch
     with socket.create_server(("127.0.0.1", 0)) as server:
         host, port = server.getsockname()
     address, own = f"tcp://{host}:{port}", tmp_path_factory.mktemp("own")

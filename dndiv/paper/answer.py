@@ -61,41 +61,58 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
     ranks = findings.standings(reached[[s for s in design.PEERS if s in reached]])
     first = [f"{findings.start_title(s)} {ranks['rank'][s]:.1f}" for s in ranks.index[:3]]
     found = _settings(results, "finding-relayed")
-    deep = [r.estimate for r in found if "shallow" not in r.setting and "10×10" not in r.setting]
+    series = names.title(names.SERIES, names.DATA)
+    deep = [r for r in found if "shallow" not in r.setting and "10×10" not in r.setting]
+    images, others = (
+        [r.estimate for r in deep if (series in r.setting) is is_series]
+        for is_series in (False, True)
+    )
     flat = [r.estimate for r in found if "shallow" in r.setting]
     against = report.in_words(claims.counts(_settings(results, "finding-best-start")))
-    filtered = " and ".join(
-        f"{percent(r.estimate)} ({r.setting.rpartition(', ')[2]})"
+    filtered = ", ".join(
+        f"{measured(vars(r))} with {r.setting.rpartition(', ')[2]} ({r.said})"
         for r in _settings(results, "finding-convolution")
     )
     return (
         f"`{design.FOUND}`, in narrow rectifier networks without normalization: with both at their "
-        f"best learning rates it is ahead of PyTorch's default by {percent(median(deep))} in the "
-        f"median with three or five hidden layers ({percent(min(deep))} to {percent(max(deep))}), "
-        f"by {percent(median(flat))} with one; in a small convolutional network its effect is "
-        f"{filtered}. It is not the best everywhere; better than the best other start: {against}. "
-        f"Mean ranks of {len(ranks)} starts: {', '.join(first)}"
+        f"best learning rates it is ahead of PyTorch's default by {percent(median(images))} in the "
+        f"median with three or five hidden layers ({percent(min(images))} to "
+        f"{percent(max(images))}; on {series} by up to {percent(max(others))}), by "
+        f"{percent(median(flat))} with one; in a small convolutional network {filtered}. It is not "
+        f"the best everywhere; better than the best other start: {against}. Mean ranks of "
+        f"{len(ranks)} starts: {', '.join(first)}"
     )
 
 
 def _tried(results: list[Result]) -> str:
-    """What became of techniques and of their rivals."""
-    tried = [r for name in ("early-help", "finding-rivals") for r in _settings(results, name)]
+    """What became of techniques and of their rivals; Muon, which has no coefficient, apart."""
+    tried = [
+        r
+        for name in ("early-help", "finding-rivals")
+        for r in _settings(results, name)
+        if r.group != design.MUON
+    ]
     off, acting = ([r for r in tried if (r.reason == OFF) is o] for o in (True, False))
+    good, rest = (
+        [r for r in acting if (r.verdict in claims.REPRODUCED) is o] for o in (True, False)
+    )
+    twins = [r for r in good if r.alone]
+    by_scale = sum(r.carried_by == "scale" for r in twins)
     rivals = [r for r in results if r.claim == "finding-rivals" and r.setting == TOGETHER]
     ahead = sorted((r for r in rivals if r.group != design.MUON), key=lambda r: -r.estimate)[:2]
     muon = next((percent(r.estimate) for r in rivals if r.group == design.MUON), "–")
-    held = (r.alone and r.alone["norms held"]["estimate"] for r in ahead)
     first = ", ".join(
-        f"{names.title(r.group, names.TECHNIQUES)} {percent(r.estimate)}"
-        + (f" ({percent(without)} with norms held)" if without is not None else "")
-        for r, without in zip(ahead, held)
+        f"{names.title(r.group, names.TECHNIQUES)} {percent(r.estimate)} "
+        f"({'by scale' if r.carried_by == 'scale' else 'not by scale' if r.alone else 'no twin'})"
+        for r in ahead
     )
     return (
         f"and their rivals: in {len(off)} of {len(tried)} cases no coefficient beat none by "
         f"{outcomes.ERRORS} standard errors on held-out inputs, so that nothing is tested; the "
-        f"other {len(acting)}: {report.in_words(claims.counts(acting))}. At the best learning rate "
-        f"the first over all settings are {first}; Muon has {muon} in those with Adam"
+        f"other {len(acting)}: reproduced in {len(good)}, of which {len(twins)} have a norm-held "
+        f"twin and {by_scale} of these are by scale; {report.in_words(claims.counts(rest))}. At "
+        f"the best learning rate the first over all settings are {first}; Muon has {muon} in those "
+        "with Adam"
     )
 
 

@@ -620,26 +620,21 @@ def rival_summary(rivals: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     """What ``rival_effects`` has found, a row per technique, over all settings.
 
     Columns: acts, the settings in which it is not off, of how many; above and below, the intervals
-    that are so of zero; whole and held, the joint ``Effect`` without and with norms held, None
-    where it acts nowhere or has no twin.
+    that are so of zero; whole, the joint ``Effect``, None where it acts nowhere; held, the
+    ``Tally`` of its twins where it acts, None where it has none.
     """
     values = outcomes.early_accuracy(outcomes.with_muon(rivals))
 
-    def jointly(rows):
-        pairs = rows[["treated", "baseline"]].itertuples(index=False, name=None)
-        return outcomes.jointly(values, next(pairs)) if len(acting(rows)) else None
-
     table = {}
     for technique, rows in found.groupby("technique", sort=False):
-        plain, held = rows[~rows.held], rows[rows.held]
-        t = tally(plain)
+        plain, held = (rows[rows.held == kind] for kind in (False, True))
+        t, pair = tally(plain), tuple(plain[["treated", "baseline"]].iloc[0])
+        acts = len(acting(plain))
         table[technique] = {
-            "acts": len(acting(plain)),
-            "of": t.of,
-            "above": t.above,
-            "below": t.below,
-            "whole": jointly(plain),
-            "held": jointly(held),
+            "acts": acts,
+            **{name: getattr(t, name) for name in ("of", "above", "below")},
+            "whole": outcomes.jointly(values, pair) if acts else None,
+            "held": tally(acting(held)) if acts and len(held) else None,
         }
     return pd.DataFrame.from_dict(table, orient="index")
 

@@ -169,7 +169,7 @@ def save(drawing: Drawing, name: str, table: pd.DataFrame, preset: str) -> Image
         for kind, write in {
             "png": lambda part: part.write_bytes(shown),
             "narrow.png": lambda part: part.write_bytes(
-                pictures.small(_png(phone, table, dots=NARROW_DOTS), 48)
+                pictures.small(_png(phone, table, dots=NARROW_DOTS), 96)
             ),
             "pdf": lambda part: drawing.savefig(part, format="pdf", **pdf),
             "csv": lambda part: table.to_csv(part, index=False, lineterminator="\n"),

@@ -27,14 +27,15 @@ def overview(panels: dict[str, pd.DataFrame], columns: list[tuple]) -> plt.Figur
     panels: title (its last words say which colour is good) to a table of data, setting, optimizer,
     treated, estimate, low, high. columns: cells in the order shown."""
     index, maps = pd.MultiIndex.from_tuples(columns, names=CELL), {}
+    arms = next(iter(panels.values())).treated.unique()  # of the others, some may be missing
     for heading, found in panels.items():
         wide = found.assign(text=_texts(found)).set_index(["treated", *CELL])
         wide = wide.unstack(CELL, sort=False)
-        maps[heading] = [wide[name].reindex(columns=index) for name in ("estimate", "text")]
-        maps[heading][1] = maps[heading][1].fillna("")
-    rows = [figures.arm_title(arm) for arm in wide.index]
+        parts = (wide[name].reindex(arms, columns=index) for name in ("estimate", "text"))
+        maps[heading] = [next(parts), next(parts).fillna("")]
+    rows = [figures.arm_title(arm) for arm in arms]
     figure, axes = _changes(maps, rows, figures.cell_columns(columns), 6)
-    axes[-1].set_xlabel("•: the 95 % interval excludes zero; off: no technique at all")
+    axes[-1].set_xlabel("•, the 95 % interval excludes zero; off, no technique at all")
     return figure
 
 
