@@ -485,17 +485,14 @@ def _times(facts: dict) -> str:
     lines.append(
         (f"{len(books)} notebooks, two at a time", f"{minutes:.1f} min", f"{peak:.1f} GiB")
     )
+    kept = count - trained.get("timed_units", 0)
     older = (
-        ""
-        if known
-        else (
-            f" {count - trained.get('timed_units', 0)} of the {count} units are kept from runs before, "
-            "with the seconds that they took then, perhaps on another processor of this kind."
-        )
+        f" {kept} of the {count} units are kept from runs before, with the seconds that they took "
+        "then, perhaps on another processor of this kind."
     )
     return f"""{_markdown(lines)}
 
-{_distance(facts)}{older}
+{_distance(facts)}{older * (not known)}
 
 Measured for the {facts["preset"]} preset on {machine["cores"]} cores of \
 {machine["processor"]} with {machine.get("memory_gib", "?")} GiB, {facts["device"].upper()}, \
