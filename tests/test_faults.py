@@ -421,6 +421,7 @@ def test_a_full_disk_and_kills_lose_nothing_and_the_same_command_goes_on(small, 
 def test_an_interrupt_is_no_traceback(tmp_path, module):
     """The module is one that interrupts while it is loaded, as Ctrl-C would."""
     (tmp_path / "sitecustomize.py").write_text(f"""import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 class Interrupts:
     def find_spec(name, *more):
         if name == {module!r}:
