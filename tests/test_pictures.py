@@ -35,6 +35,7 @@ def seen(figure) -> list[str]:
 
 
 def legible(figure, width) -> list[str]:
+    whole(figure, figures.DOTS if width == PAGE else figures.NARROW_DOTS)
     figure.canvas.draw()
     pixels = plt.rcParams["figure.dpi"]
     assert round(figure.get_figwidth() * pixels) <= width
@@ -50,6 +51,20 @@ def legible(figure, width) -> list[str]:
         for axis in (ax.xaxis, ax.yaxis):
             _apart(axis, figure.canvas.get_renderer())
     return [t.get_text() for t in texts]
+
+
+def whole(figure, dots) -> None:
+    """Nothing is cut off where the figure is saved as it was laid out, with so many dots an inch:
+    but for a dot or two."""
+    engine, pixels = figure.get_layout_engine(), figure.dpi
+    figure.set_layout_engine("none")
+    figure.set_dpi(dots)
+    figure.canvas.draw()
+    box = figure.get_tightbbox(figure.canvas.get_renderer())
+    assert min(box.x0, box.y0) > -0.015
+    assert (box.max <= figure.get_size_inches() + 0.015).all()
+    figure.set_dpi(pixels)
+    figure.set_layout_engine(engine)
 
 
 def _apart(axis, renderer):
@@ -298,7 +313,7 @@ def test_the_pictures_of_peers_are_legible(names, settings):
     texts = seen(peers.tuned({"usual": effects[:2], "at best": effects}, 0.4))
     assert "the paper: +40 %" in texts
     table = effects[CELL].assign(arm="he", decades=1.0, third=0.5, tenth=np.nan)
-    assert "He" in seen(peers.robustness(table, ["he"]))
+    assert "He" in seen(peers.robustness(table, ["he"], pd.Series([3, 5])))
 
 
 # ---------------------------------------------------------------------------- 09_sustainability
@@ -347,6 +362,9 @@ def test_a_picture_of_the_reference_is_drawn_again_where_code_or_numbers_are_oth
         ax.set_title(title)
         return figure
 
+    own = figures.drawing(line)(values)  # no code of this package: always drawn
+    assert own.digest() == "" and figures.save(own, "own", values, "reference").alt == "A line."
+    count.clear()
     digests = {"code": "1"}
     monkeypatch.setattr(figures.code, "digest", lambda names: digests["code"])
     draw = figures.drawing(line)

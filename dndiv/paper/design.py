@@ -613,7 +613,7 @@ def rates(preset: Preset, names: Sequence[str]) -> list[Unit]:
     ]
 
 
-def at_best_rates(
+def by_best_rate(
     name: str, setting: str, optimizer: str, starts: Sequence[str]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """An optimizer at every learning rate that rates.yml registers for some starts, with the starts
@@ -631,7 +631,7 @@ def peers(preset: Preset, names: Sequence[str]) -> list[Unit]:
     return [
         Training(name, setting, at, arms, block)
         for name, setting, optimizer in peer_cells(preset, names)
-        for at, arms in at_best_rates(name, setting, optimizer, PEERS)
+        for at, arms in by_best_rate(name, setting, optimizer, PEERS)
         for block in blocks(name, preset.peer_seeds[name == SERIES], 2 * SEEDS_PER_UNIT)
     ]
 
@@ -641,7 +641,7 @@ def convolution(preset: Preset, names: Sequence[str]) -> list[Unit]:
     return [
         Convolution(names[-1], at, arms, block)
         for optimizer in LEARNING_RATES
-        for at, arms in at_best_rates(names[-1], CONVOLUTIONAL, optimizer, preset.convolved)
+        for at, arms in by_best_rate(names[-1], CONVOLUTIONAL, optimizer, preset.convolved)
         for block in blocks(names[-1], preset.peer_seeds[0], SEEDS_PER_UNIT)
     ]
 

@@ -75,12 +75,13 @@ class Drawing:
 
     def digest(self) -> str:
         """Of the code that draws it, and of what is drawn, numbers to six digits behind the point:
-        processors differ in the last ones. Empty where that holds what cannot be told apart."""
+        processors differ in the last ones. Empty where
+        these cannot be told: then it is always drawn."""
         names = [(self._draw.__module__, self._draw.__name__)]
         names += [("dndiv.paper.figures", name) for name in ("style", "Drawing", "_png")]
         try:
             text = json.dumps([code.digest(names), _content((self._args, self._options))])
-        except TypeError:
+        except (TypeError, ValueError):  # or of code that is not this package's
             return ""
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -128,10 +129,13 @@ def narrowed(drawing: Drawing) -> plt.Figure:
 
 def lay_out(figure: plt.Figure) -> None:
     """Axes are put where they will be; nothing is drawn, which would take as long again."""
-    if engine := figure.get_layout_engine():  # none without ``style``
-        engine.execute(figure)
-    for ax in figure.axes:
-        ax.apply_aspect()
+    engine = figure.get_layout_engine()
+    squares = any(ax.get_aspect() != "auto" for ax in figure.axes)
+    for _ in range(4 if squares else 1):  # the room of these changes by it
+        if engine:  # none without ``style``
+            engine.execute(figure)
+        for ax in figure.axes:
+            ax.apply_aspect()
 
 
 def _break_lines(figure: plt.Figure) -> bool:
@@ -359,6 +363,8 @@ def legend(figure: plt.Figure, axes, text: str | None = None) -> None:
 def colorbar(figure: plt.Figure, image, label: str, axes, **look):
     """The scale of maps: beside them, or on a telephone below them."""
     look |= {"location": "bottom" if narrow() else "right", "aspect": 30}  # its label above it
+    if narrow():  # of the height of a tall figure no share would fit its labels
+        look |= {"aspect": 20, "fraction": 0.5 / figure.get_figheight(), "pad": 0.01}
     bar = figure.colorbar(image, ax=list(axes), label=label, shrink=0.8, **look)
     bar.ax.xaxis.set_label_position("top")
     return bar.ax.xaxis if narrow() else bar.ax.yaxis

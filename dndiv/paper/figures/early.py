@@ -106,4 +106,4 @@ def heatmap(early: pd.DataFrame, arms: dict[str, str]) -> plt.Figure:
     seeds = early.groupby(level=CELL).size().min()
     heading = f"Early accuracy, %: mean test accuracy of epochs 1 to 5, n = {seeds} seeds"
     maps = {f"{heading} (darkest: best of the column)": (relative, mean)}
-    return figures.heat_maps(maps, labels, columns, 6, fmt=".1f", cmap="YlOrBr")[0]
+    return figures.heat_maps(maps, labels, columns, 4, fmt=".1f", cmap="YlOrBr")[0]

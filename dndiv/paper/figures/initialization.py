@@ -97,7 +97,7 @@ def welch(table: pd.DataFrame) -> plt.Figure:
     ax.axvline(d, color="grey", lw=0.8)
     ax.set(yscale="log", xlabel=f"units n of a layer with fan-in d = {d}")
     ax.set_ylabel("total coherence: sum of cos² over all pairs of rows")
-    ax.set_title("Decorrelated rows attain the bound on either side of n = d")
+    ax.set_title("Decorrelated rows attain the bound")
     legend(figure, [ax])
     return figure
 

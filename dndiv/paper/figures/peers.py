@@ -38,11 +38,12 @@ def curves(values: pd.DataFrame, arms: list[str], optimizer: str) -> plt.Figure:
 
 
 @drawing
-def robustness(table: pd.DataFrame, order: list[str]) -> plt.Figure:
+def robustness(table: pd.DataFrame, order: list[str], counts: pd.Series) -> plt.Figure:
     """How much the learning rate matters to a start: how many decades of rates are good for it, and
     how much of its best accuracy is left where the rate is wrong; every point a setting, the bar
     their median.
-    table: as ``findings.robustness`` gives. order: the starts, from top to bottom."""
+    table: as ``findings.robustness`` gives. order: the starts, from top to bottom. counts: seeds by
+    cell and rate."""
     outcomes = {
         "decades": (1, "decades of good rates"),
         "third": (100, "% left at a third or three times"),
@@ -63,7 +64,8 @@ def robustness(table: pd.DataFrame, order: list[str]) -> plt.Figure:
         ax.set_xlabel(text)
     axes[0].set_yticks(range(len(order)), [start_title(arm) for arm in order])
     axes[0].set_ylim(len(order) - 0.5, -0.5)
-    figures.legend(figure, axes[:1], "every point a setting; bars: medians")
+    note = f"every point a setting, {figures.span(counts)} a rate; bars: medians"
+    figures.legend(figure, axes[:1], note)
     return figure
 
 

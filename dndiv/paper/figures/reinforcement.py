@@ -111,7 +111,7 @@ def dose_response(doses: pd.DataFrame, heading: str) -> plt.Figure:
         ax.set_title(title(technique, TECHNIQUES))
         ax.set_xscale("log")
         ax.set_yscale("symlog", linthresh=5)
-        ticks = [-100, -50, -20, -5, 0, 5, 20, 50, 100]
+        ticks = [-100, -20, -5, 0, 5, 20, 100]
         figures.mark(ax.yaxis, ticks, lambda v: f"{v:+.0f} %" if v else "0")
         ax.xaxis.set_major_locator(LogLocator(numticks=4))
         ax.xaxis.set_minor_locator(NullLocator())

@@ -74,4 +74,5 @@ def to_target(table: pd.DataFrame) -> plt.Figure:
         ax.yaxis.set_minor_formatter(NullFormatter())
         mark(ax.xaxis, sorted(table.width.unique()))
     note = "markers: networks, hollow where the run ends before; lines: medians"
+    note = f"{note}; {seeds_text(table)}"
     return panels.finish("units per hidden layer", "multiply–accumulates", note)

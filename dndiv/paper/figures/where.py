@@ -64,7 +64,9 @@ def _heat(ax, part, x):
     i, j = np.nonzero(unclear)
     ax.plot(j, i, "x", color="0.25", ms=4, mew=1)
     n, m = unclear.shape
-    ax.set_xticks(range(m), [f"{v:g}".replace("0.", ".") for v in grids["log"].columns])
+    marks = [f"{v:g}".replace("0.", ".") for v in grids["log"].columns]
+    step = 2 if figures.narrow() and max(map(len, marks)) > 3 else 1
+    ax.set_xticks(range(0, m, step), marks[::step])
     ax.set_yticks(range(n), grids["log"].index)
     return image
 
@@ -133,7 +135,7 @@ def signals(places: pd.DataFrame) -> plt.Figure:
         ax.set_xlabel(text)
     mark_changes(axes[0].yaxis, places.log.min(), places.log.max(), 12)
     axes[0].set_ylabel("change of early accuracy")
-    figures.legend(figure, axes, "every point a network and a rate")
+    figures.legend(figure, axes, f"every point a network and a rate, {figures.seeds_text(places)}")
     return figure
 
 
@@ -165,5 +167,5 @@ def predictions(places: pd.DataFrame, foretold: np.ndarray) -> plt.Figure:
     mark_changes(axes[0].xaxis, low, high, 7)
     mark_changes(axes[0].yaxis, low, high, 14)
     axes[0].set_ylabel("found")
-    figures.legend(figure, axes)
+    figures.legend(figure, axes, f"{figures.seeds_text(places)} each; bars: 95 % intervals")
     return figure
