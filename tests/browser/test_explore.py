@@ -95,6 +95,8 @@ def opened(lab, browser, request):
     page.on("pageerror", lambda error: wrong.append(str(error)))
     page.goto(f"{lab}/lab/tree/explore.ipynb?token={TOKEN}&reset")
     page.locator(".jp-Notebook h1").wait_for(state="attached")
+    # cells that are run before there is a kernel are not run
+    page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').wait_for(state="attached")
     if width < 1000:
         page.keyboard.press("Control+b")  # the list of files would leave nothing of a phone
     page.locator('.lm-MenuBar-itemLabel:text-is("Run")').click()
