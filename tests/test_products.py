@@ -60,6 +60,13 @@ def test_training_and_accuracy_are_what_a_plain_loop_takes(setting, tuned):
     assert products.macs(unit) == 2 * (2 * both + unwatched)
 
 
+def test_an_arm_whose_technique_is_off_is_not_trained_and_counts_nothing():
+    off = ("default+srip:constant@0", "default+mma:constant@0")
+    here = {"data": "Digits", "setting": "tiny", "optimizer": "sgd", "seeds": (1, 2)}
+    alone, with_off = (Training(arms=("default", *a), **here) for a in ((), off))
+    assert products.macs(alone) == products.macs(with_off) > 0
+
+
 def test_lesions_are_the_ways_through_the_layers_behind():
     plain_unit = Training("Digits", "narrow", "sgd", ARMS[:1], (1,), epochs=1)
     unit = Training("Digits", "narrow", "sgd", ARMS[:1], (1,), 1, ("accuracy", "lesions"))
