@@ -347,6 +347,22 @@ def test_curves_choices_at_an_end_and_how_much_a_rate_matters():
     assert found.third["rai"] == pytest.approx(min(third))
 
 
+def test_rates_are_chosen_for_each_network_among_the_starts_that_it_is_tried_with():
+    def rows(setting, best):
+        return [
+            ("MNIST1D", setting, f"sgd@{rate:g}", arm, 0, "", epoch, "accuracy", 1 - abs(rate - at))
+            for arm, at in best.items()
+            for rate in (0.1, 0.3, 1)
+            for epoch in range(1, 6)
+        ]
+
+    table = frame(rows("tiny", {"default": 0.3, "he": 1}) + rows("narrow", {"default": 0.1}))
+    assert outcomes.choose_rates(table) == {
+        "MNIST1D tiny sgd": {"default": 0.3, "he": 1.0},
+        "MNIST1D narrow sgd": {"default": 0.1},
+    }
+
+
 def test_starts_are_compared_over_all_settings_and_by_optimizer():
     values = by_cell({"a": [[0.4] * 4, [0.3] * 4], "b": 0.2}, optimizers=("sgd", "adam"))
     found = findings.by_optimizer(values, [("a", "b")])

@@ -391,7 +391,9 @@ def best_rates(table: pd.DataFrame) -> pd.DataFrame:
 def choose_rates(table: pd.DataFrame) -> dict[str, dict[str, float]]:
     """The best rates: "data setting optimizer" → start → learning rate."""
     chosen: dict = {}
-    for row in best_rates(table).itertuples():
+    # one network at a time: not all are tried with the same starts
+    found = [best_rates(part) for _, part in table.groupby(["data", "setting"], sort=False)]
+    for row in pd.concat(found).itertuples():
         cell = " ".join(getattr(row, name) for name in CELL)
         chosen.setdefault(cell, {})[row.arm] = float(row.rate)
     return chosen
