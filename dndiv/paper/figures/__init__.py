@@ -75,8 +75,8 @@ class Drawing:
 
     def digest(self) -> str:
         """Of the code that draws it, and of what is drawn, numbers to six digits behind the point:
-        processors differ in the last ones. Empty where
-        these cannot be told: then it is always drawn."""
+        processors differ in the last ones. Empty where one of these cannot be told: what it is of
+        is always drawn."""
         names = [(self._draw.__module__, self._draw.__name__)]
         names += [("dndiv.paper.figures", name) for name in ("style", "Drawing", "_png")]
         try:
