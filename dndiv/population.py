@@ -351,13 +351,7 @@ class Population:
         return list(self.techniques.gradients(self, by_arm))
 
     def _adam(self) -> None:
-        o, (mean, square) = self.optimizer, self._state
-        self._step += 1
-        torch._fused_adam_(
-            *([self._flat], [self._grad], [mean], [square], [], [self._step]),
-            lr=o.lr, beta1=o.betas[0], beta2=o.betas[1], weight_decay=0.0, eps=o.eps,
-            amsgrad=False, maximize=False,
-        )  # fmt: skip
+        adam_(self.optimizer, self._flat, self._grad, self._state, self._step)
 
     def _muon(self) -> None:
         """Adam, then the hidden layers' weights as Muon moves them (Jordan et al. 2024), from where
@@ -407,6 +401,19 @@ class _Workspace:
         self.last_delta = self.by_arm(self.deltas[-1])
         self.one_hot = self.last_delta.new_empty(S, 1, population.sizes[-1], batch)
         self.ones = self.last_delta.new_ones(batch)
+
+
+def adam_(
+    o: Optimizer, parameters: Tensor, gradient: Tensor, moments: list[Tensor], step: Tensor
+) -> None:
+    """One update of ``torch.optim.Adam``, in place, of flat parameters and both moments; step: how
+    many there were."""
+    step += 1
+    torch._fused_adam_(
+        *([parameters], [gradient], moments[:1], moments[1:], [], [step]),
+        lr=o.lr, beta1=o.betas[0], beta2=o.betas[1], weight_decay=0.0, eps=o.eps,
+        amsgrad=False, maximize=False,
+    )  # fmt: skip
 
 
 def orthogonalized(gradient: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dndiv import init, population, streams
-from dndiv.paper import compute, data, design
+from dndiv.paper import compute, convolutions, data, design
 from dndiv.paper.design import Convolution, Directions, Training
 from dndiv.paper.names import COLUMNS, OPTIMIZERS
 from dndiv.paper.starts import start_
@@ -83,7 +83,7 @@ def test_convolutional_networks_agree_with_an_independent_training_loop(optimize
 
         epochs = [o[0] for _, o in zip(range(5), population.orders([seed], len(x)))]
         if arm == "balanced":
-            net = compute.convolutional((8, 8), 10)
+            net = convolutions.network((8, 8), design.FILTERS, 10)
             for to, of in zip((net[0], net[2], net[5]), (first, second, last)):
                 to.load_state_dict(of.state_dict())
             init.decorrelate_(net, inputs=x[epochs[0][:1024]])

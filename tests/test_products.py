@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from dndiv.paper import compute, data, design, products, report, run
+from dndiv.paper import compute, convolutions, data, design, products, report, run
 from dndiv.paper.design import Convolution, Directions, Parity, Training
 
 ARMS = ("default", "decorrelated", "he")
@@ -99,7 +99,8 @@ def test_parity_is_full_batches_and_drawn_weights_are_no_training(monkeypatch):
 
 def test_convolutional_networks_take_what_a_plain_loop_does():
     unit = Convolution("Digits", "sgd@0.1", ARMS, (1, 2))
-    here, net = compute.parted(data.load("Digits")), compute.convolutional((8, 8), 10)
+    here, filters = compute.parted(data.load("Digits")), design.FILTERS
+    net = convolutions.network((8, 8), filters, 10)
     x, test = (part.view(-1, 1, 8, 8) for part in (here.x_train, here.x_test))
 
     def train():

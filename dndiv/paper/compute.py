@@ -5,18 +5,18 @@
 """
 
 import dataclasses
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from dndiv import diversity, init, population, streams
 from dndiv.dosing import Dosing
-from dndiv.paper import data, design, registered
+from dndiv.paper import convolutions, data, design, registered
 from dndiv.paper.arms import Arm, Place
+from dndiv.paper.convolutions import Convolutions
 from dndiv.paper.design import Convolution, Directions, Parity, Training, Unit, hidden_layers
 from dndiv.paper.starts import start_
 from dndiv.population import Optimizer, Population
@@ -30,13 +30,20 @@ def rows(unit: Unit, device: str) -> list[Row]:
 
     Arms whose technique is off are the arm without it: trained once, their rows are its rows.
     """
-    same = {arm: _plain(arm) for arm in _off(unit) if _plain(arm) in unit.arms}
-    distinct = tuple(arm for arm in unit.arms if arm not in same)
-    found = KINDS[type(unit).__name__](dataclasses.replace(unit, arms=distinct), device)
-    for arm, plain in same.items():
-        copied = [row for row in found if row[3] == str(plain) and _of_every_arm(unit, row)]
-        found += [(*row[:3], str(arm), *row[4:]) for row in copied]
+    trained = trained_once(unit)
+    found = KINDS[type(unit).__name__](trained, device)
+    for arm in unit.arms:
+        if arm not in trained.arms:
+            plain = str(_plain(arm))
+            copied = [row for row in found if row[3] == plain and _of_every_arm(unit, row)]
+            found += [(*row[:3], str(arm), *row[4:]) for row in copied]
     return found
+
+
+def trained_once(unit: Unit) -> Unit:
+    """The unit without the arms that are others of its arms, as their technique is off."""
+    same = [arm for arm in _off(unit) if _plain(arm) in unit.arms]
+    return dataclasses.replace(unit, arms=tuple(arm for arm in unit.arms if arm not in same))
 
 
 def _off(unit: Unit) -> list[Arm]:
@@ -445,18 +452,6 @@ def _directions(unit: Directions, device: str) -> list[Row]:
     return found
 
 
-def convolutional(shape: Sequence[int], classes: int) -> nn.Sequential:
-    """The convolutional network for images of a shape: see ``design.FILTERS``."""
-    first, second = design.FILTERS
-    options = {"kernel_size": 3, "stride": 2, "padding": 1}
-    left = second * math.prod(-(-side // 4) for side in shape)
-    return nn.Sequential(
-        *(nn.Conv2d(1, first, **options), nn.ReLU()),
-        *(nn.Conv2d(first, second, **options), nn.ReLU()),
-        *(nn.Flatten(), nn.Linear(left, classes)),
-    )
-
-
 def _convolution(unit: Convolution, device: str) -> list[Row]:
     """``accuracy`` and ``loss`` before training and at the end of every epoch."""
     whole = parted(data.load(unit.data), unit.tuned)
@@ -465,41 +460,25 @@ def _convolution(unit: Convolution, device: str) -> list[Row]:
         x_train=whole.x_train[: design.FEW_IMAGES],
         y_train=whole.y_train[: design.FEW_IMAGES],
     )
-    here = few.to(device)
-    test = here.x_test.view(-1, 1, *here.shape)
-    accuracy, loss = torch.zeros(2, design.EPOCHS + 1, len(unit.seeds), len(unit.arms))
+    here, optimizer = few.to(device), Optimizer(*design.learning_rate(unit.optimizer))
+    looks = (design.EPOCHS + 1, len(unit.seeds), len(unit.arms))
+    accuracy, loss = torch.zeros(2, *looks, dtype=torch.float64)
     for s, seed in enumerate(unit.seeds):
         first = next(population.orders([seed], len(few.x_train)))[0][: design.INIT_BATCH]
-        seen = few.x_train[first].view(-1, 1, *few.shape)
-        for a, arm in enumerate(unit.arms):
-            net = convolutional(few.shape, len(few.classes))
-            start_(net, arm.start, seen, streams.generator("draw", seed))
-            net.to(device, memory_format=torch.channels_last)  # a fifth faster
-            for epoch in _taught(net, unit, seed, here):
-                with torch.no_grad():
-                    logits = net(test)
-                right = population.correct(logits.T.unsqueeze(0), here.y_test)
-                accuracy[epoch, s, a] = right.double().mean()
-                loss[epoch, s, a] = F.cross_entropy(logits, here.y_test)
+        seen, nets = few.x_train[first].view(-1, 1, *few.shape), []
+        for arm in unit.arms:
+            net = convolutions.network(few.shape, design.FILTERS, len(few.classes))
+            nets.append(start_(net, arm.start, seen, streams.generator("draw", seed)))
+        trained = Convolutions(nets, few.shape, optimizer, device)
+        course = convolutions.train(
+            trained, here.x_train, here.y_train, seed, design.FEW_BATCH, design.EPOCHS
+        )
+        for epoch in course:
+            accuracy[epoch, s], loss[epoch, s] = trained.evaluate(here.x_test, here.y_test)
     found = []
     for epoch in range(design.EPOCHS + 1):
         found += each(unit, epoch, accuracy=accuracy[epoch], loss=loss[epoch])
     return found
-
-
-def _taught(net: nn.Module, unit: Convolution, seed: int, here: data.Dataset) -> Iterator[int]:
-    """Train a network; yields the epochs that are done, 0 first."""
-    x, y = here.x_train.view(-1, 1, *here.shape), here.y_train
-    name, lr = design.learning_rate(unit.optimizer)
-    optimizer = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[name](net.parameters(), lr)
-    orders = population.orders([seed], len(x))
-    yield 0
-    for epoch in range(1, design.EPOCHS + 1):
-        for index in next(orders)[0].split(design.FEW_BATCH):
-            optimizer.zero_grad()
-            F.cross_entropy(net(x[index]), y[index]).backward()
-            optimizer.step()
-        yield epoch
 
 
 KINDS: dict[str, Callable[[Unit, str], list[Row]]] = {

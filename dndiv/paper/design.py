@@ -185,8 +185,8 @@ class Directions:
 @typed
 @dataclass(frozen=True)
 class Convolution:
-    """Small convolutional networks on the first ``FEW_IMAGES`` of a data set, trained as anyone
-    would, one after the other; their accuracy and loss before training and after each epoch."""
+    """Small convolutional networks on the first ``FEW_IMAGES`` of a data set; their accuracy and
+    loss before training and after each epoch."""
 
     data: str
     optimizer: str

@@ -2,7 +2,6 @@
 so how long they would take at the rate of a large product. What a run needs beyond that, for small
 matrices, activations, updates, techniques, starts and measures of diversity, is the rest."""
 
-import dataclasses
 import math
 import statistics
 import time
@@ -48,18 +47,12 @@ def macs(unit: Unit) -> int:
     """The multiply–accumulates of a unit's training, and of its networks' ways through the images
     that they are looked at with. Drawn weights, and Jacobians, count as none; nor does an arm whose
     technique is off, which is not trained."""
-    unit = _trained(unit)
+    unit = compute.trained_once(unit)
     if isinstance(unit, Training):
         return _training(unit)
     if isinstance(unit, Convolution):
         return _convolution(unit)
     return _parity(unit) if isinstance(unit, Parity) else 0
-
-
-def _trained(unit: Unit) -> Unit:
-    """The unit with the arms that are trained, as ``compute.rows`` trains them."""
-    off = [arm for arm in compute._off(unit) if compute._plain(arm) in unit.arms]
-    return dataclasses.replace(unit, arms=tuple(arm for arm in unit.arms if arm not in off))
 
 
 def both_ways(sizes: Sequence[int]) -> int:
