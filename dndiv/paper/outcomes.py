@@ -470,7 +470,8 @@ def escape_times(table: pd.DataFrame) -> pd.DataFrame:
     curves = accuracy(table)
     targets = [ESCAPED.get(name, ESCAPED_IMAGES) for name in curves.index.get_level_values("data")]
     reached = curves.ge(np.asarray(targets), axis=0)  # NaN, where there is no look, is not reached
-    end = curves.apply(lambda line: line.last_valid_index(), axis=1)
+    seen = curves.notna().to_numpy()[:, ::-1]  # from the last look to the first
+    end = curves.columns.to_numpy()[seen.shape[1] - 1 - seen.argmax(1)]
     escaped = reached.any(axis=1)
     time = reached.idxmax(axis=1).where(escaped, end).astype(float)
     return pd.DataFrame({"time": time, "escaped": escaped})
