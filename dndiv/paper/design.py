@@ -422,12 +422,15 @@ PRESETS = {
 
 # ----------------------------------------------------------------------------- the experiments
 SEEDS_PER_UNIT = 5  # weights, gradients and moments of 5 seeds × 13 arms fit the cache
+SERIES_TOGETHER = 5  # times as many on series, whose networks have a twentieth of the inputs
 
 
 def blocks(
     name: str, count: int, size: int = SEEDS_PER_UNIT, first: int = FRESH
 ) -> list[tuple[int, ...]]:
-    """``count`` seeds of a data set from its ``first`` on, in blocks of at most ``size``."""
+    """``count`` seeds of a data set from its ``first`` on, in blocks of at most ``size``; on series
+    ``SERIES_TOGETHER`` times that."""
+    size *= SERIES_TOGETHER if name == SERIES else 1
     seeds = range(FIRST_SEED[name] + first, FIRST_SEED[name] + first + count)
     return [tuple(seeds[k : k + size]) for k in range(0, count, size)]
 
