@@ -555,9 +555,9 @@ def tuning(preset: Preset, names: Sequence[str]) -> list[Unit]:
 
 def rival_places(preset: Preset, names: Sequence[str]) -> list[tuple[str, str]]:
     """The data sets and settings in which techniques compete: all on series, and the deep ones on
-    the last archived data set."""
+    archived images."""
     deep = [s for s in preset.technique_settings if len(SETTINGS[s]) > 1]
-    images = [name for name in names if name in ARCHIVED][-1:]
+    images = [name for name in names if name in ARCHIVED]
     return [(SERIES, s) for s in preset.peer_settings] + [(n, s) for n in images for s in deep]
 
 
