@@ -179,6 +179,13 @@ def _parts(groups):
     return float(np.mean([e for e, _ in parts])), [u / 2 for _, u in parts], 6
 
 
+def test_what_a_seed_contributes_to_a_mean_is_what_the_jackknife_says():
+    values = np.random.default_rng(7).gamma(1, 1, 9)
+    estimate, parts = effects.contributions(effects.mean, values)
+    slow, by_jackknife = effects.contributions(lambda v: effects.Effect(v.mean()), values)
+    assert estimate == slow and parts == pytest.approx(by_jackknife)
+
+
 def test_the_shares_of_pairs_are_compared_by_those_that_differ():
     treated = [True] * 6 + [False] + [True] * 3
     baseline = [False] * 6 + [True] + [True] * 3

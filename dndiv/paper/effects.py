@@ -141,9 +141,12 @@ def clusters_without_each(
 
 def contributions(statistic: Callable[..., Effect], *samples: np.ndarray):
     """The estimate of a statistic of samples paired by seed, and what each seed contributes to its
-    error: linearized for ``effect``, by the jackknife for others."""
+    error: linearized for ``effect``, by the jackknife for others, which of ``mean`` is simple."""
     if statistic is effect:
         return ratio(*samples)
+    if statistic is mean:
+        (values,) = samples
+        return values.mean(), (values - values.mean()) / len(values)
     estimate = statistic(*samples).estimate
     n = len(samples[0])
     if n < 2:
