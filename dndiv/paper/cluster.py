@@ -13,9 +13,10 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from dndiv.paper import cache, provenance
 from dndiv.paper.design import Unit
@@ -27,23 +28,26 @@ class ClusterError(RuntimeError):
     """There is no scheduler, no worker, or one that would compute something else."""
 
 
-def results(address: str, todo: Sequence[Unit], device: str) -> Iterator:
+def results(
+    address: str, todo: Sequence[Unit], device: str, work: Callable | None = None
+) -> Iterator:
     """Where the units are computed, then their results in any order, as ``run._run`` gives them.
 
-    A unit of a lost worker is computed by another. Where there is no worker, or no word of the
-    scheduler, for a minute, or for ``DNDIV_CLUSTER_WAIT`` seconds, it is an error.
+    work: what workers do in place of ``compute``. A unit of a lost worker is computed by another.
+    Where there is no worker, or no word of the scheduler, for a minute, or for
+    ``DNDIV_CLUSTER_WAIT`` seconds, it is an error.
     """
     patience = _patience()
     client = _client(address, patience)
     try:
-        yield from _results(client, address, todo, device, patience)
+        yield from _results(client, address, todo, device, patience, work or compute)
     finally:
         with suppress(OSError):  # a scheduler that is gone is not waited for
             client.close(timeout=min(10, patience))
 
 
-def _results(client, address: str, todo: Sequence[Unit], device: str, patience: float) -> Iterator:
-    from distributed import KilledWorker, wait
+def _results(client, address, todo, device, patience, work) -> Iterator:
+    from distributed import KilledWorker
 
     def ask(question, *words, **more):
         try:
@@ -57,38 +61,39 @@ def _results(client, address: str, todo: Sequence[Unit], device: str, patience: 
     def count():
         return len(ask(client.sync, client.scheduler.ncores, callback_timeout=patience))
 
-    def finished():
-        try:
-            return wait(pending, timeout=min(1, patience / 10), return_when="FIRST_COMPLETED").done
-        except TimeoutError:
-            return set()
-
+    pause = min(1, patience / 10)
     seen = time.monotonic()  # when there was a worker
     while not (workers := count()):
         _give_up(address, seen, patience)
-        time.sleep(min(1, patience / 10))
+        time.sleep(pause)
     yield f"{device}, {workers} workers of {address}"
     wanted = [(unit, device, terms(unit)) for unit in todo]
-    pending = set(client.map(compute, *zip(*wanted), pure=False))
+    done: SimpleQueue = SimpleQueue()  # asking for every pending one would take their square
+    pending = set(client.map(work, *zip(*wanted), pure=False))
+    for future in pending:
+        future.add_done_callback(done.put)
     before, seen = workers, time.monotonic()
+    asked = seen  # for workers
     while pending:
-        done = ask(finished)
-        workers = count()
-        if workers != before:
-            _say(f"{workers} workers of {address}")
-            before = workers
-        if workers:
-            seen = time.monotonic()
-        elif not done:
-            _give_up(address, seen, patience)
-        for future in done:  # an error of the unit itself is no silence of the scheduler
-            try:
+        with suppress(Empty):
+            future = done.get(timeout=pause)
+            try:  # an error of the unit itself is no silence of the scheduler
                 failed = future.status == "error"
                 found = future.result() if failed else ask(future.result, timeout=patience)
             except KilledWorker as error:
                 raise ClusterError(f"workers die of a unit, for want of memory? {error}") from error
+            pending.remove(future)
             yield found
-        pending -= done
+        if time.monotonic() - asked < pause:
+            continue
+        workers, asked = count(), time.monotonic()
+        if workers != before:
+            _say(f"{workers} workers of {address}")
+            before = workers
+        if workers:
+            seen = asked
+        elif done.empty():
+            _give_up(address, seen, patience)
 
 
 def terms(unit: Unit) -> dict:
@@ -99,10 +104,16 @@ def terms(unit: Unit) -> dict:
 
 
 def compute(unit: Unit, device: str, wanted: dict) -> tuple:
-    """A unit on a worker. ClusterError names the worker where another unit would be computed."""
-    from distributed import get_worker
-
+    """A unit on a worker."""
     from dndiv.paper import run
+
+    admit(unit, wanted)
+    return run._run(unit, device)
+
+
+def admit(unit: Unit, wanted: dict) -> None:
+    """ClusterError names the worker that this is where another unit would be computed on it."""
+    from distributed import get_worker
 
     worker = get_worker().address
     try:
@@ -114,7 +125,6 @@ def compute(unit: Unit, device: str, wanted: dict) -> tuple:
             f"the worker {worker} is refused, it has {', '.join(others)}: give it this checkout, "
             "this environment and these archives, start it again, and run the same command again"
         )
-    return run._run(unit, device)
 
 
 def _other(name: str, here: dict, wanted: dict) -> str:
