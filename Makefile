@@ -23,7 +23,7 @@ ifneq ($(JOBS),)
 export DNDIV_JOBS := $(JOBS)
 endif
 
-.PHONY: reproduce test test-browser setup lint lab check report coverage bench reference refresh docs lock clean help
+.PHONY: reproduce test test-browser setup lint lab check report coverage bench scale reference refresh docs lock clean help
 
 # one word, and one of these: a % would be a pattern on the other side
 ifneq ($(words $(PRESET))$(filter-out paper quick smoke,$(PRESET)),1)
@@ -94,6 +94,10 @@ coverage: setup
 bench: setup
 	@$(PY) -m dndiv bench
 
+# what the finished paper run would wait for on many cores, with units that only sleep; minutes
+scale: setup
+	@$(PY) -m dndiv scale
+
 # execute the notebook sources and store the outputs of their compared cells
 refresh: setup
 	$(PY) -m dndiv refresh
@@ -113,4 +117,4 @@ clean:
 
 help:
 	@sed -n '2,4p' Makefile
-	@echo "# also: test-browser, setup, lint, lab, check, report, coverage, bench, reference, refresh, docs, lock, clean"
+	@echo "# also: test-browser, setup, lint, lab, check, report, coverage, bench, scale, reference, refresh, docs, lock, clean"

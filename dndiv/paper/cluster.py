@@ -12,6 +12,7 @@ authentication. With ``tls://`` there is, by the certificates that Dask's own se
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -22,6 +23,10 @@ from dndiv.paper import cache, provenance
 from dndiv.paper.design import Unit
 
 OPEN = "a scheduler at tcp:// has no authentication: a trusted network alone, or tls://"
+
+# In the threads of one worker: Python 3.11 cannot parse in two at once, MNIST-1D is drawn from a
+# global generator, and data are read once
+_ALONE = threading.Lock()
 
 
 class ClusterError(RuntimeError):
@@ -117,7 +122,8 @@ def admit(unit: Unit, wanted: dict) -> None:
 
     worker = get_worker().address
     try:
-        here = terms(unit)
+        with _ALONE:
+            here = terms(unit)
     except (OSError, RuntimeError, ValueError) as error:  # as without archives there
         raise ClusterError(f"the worker {worker} cannot compute: {error}") from None
     if others := [_other(n, here, wanted) for n in wanted | here if wanted.get(n) != here.get(n)]:

@@ -8,7 +8,6 @@ the code as it is now. It serves the keys of the cache, and what ``make reproduc
 
 import ast
 import hashlib
-import threading
 from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -24,8 +23,6 @@ REGISTRIES = {
     *("KINDS", "RECORDS", "LOOKS", "STARTS", "TECHNIQUES"),
     *("SETTINGS", "LEARNING_RATES", "BATCH", "PARITY_BITS"),
 }
-
-_ALONE = threading.Lock()  # Python 3.11 cannot parse in two threads at once
 
 
 def digest(
@@ -55,8 +52,7 @@ def reached(
         if (module, name) in found or (module, name) in stop:
             continue
         counted = None if entries is None or name not in REGISTRIES else frozenset(entries)
-        with _ALONE:
-            found[module, name], mentions = _read(module, name, counted)
+        found[module, name], mentions = _read(module, name, counted)
         todo += mentions
     return found
 

@@ -150,6 +150,14 @@ def bench(args) -> int:
     return 0
 
 
+def scale(args) -> int:
+    """Measure what the finished paper run would wait for on many cores, into results/paper."""
+    from dndiv.bench import scale
+
+    print(scale.main())
+    return 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dndiv", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -179,6 +187,7 @@ def _parser() -> argparse.ArgumentParser:
     promoted.add_argument("--promote", action="store_true", help="results/paper is it from now on")
     command(tune, PRESETS, device=True)
     command(bench)
+    command(scale)
     command(coverage, (*PRESETS, REFERENCE))
     command(refresh).add_argument("sources", nargs="*", type=Path)
     return parser

@@ -390,6 +390,7 @@ def generated(text: str, folder: Path) -> str:
         "coverage": covers(pd.read_csv(folder / "coverage.csv")),
         "times": _times(files.stored(folder / "provenance.json")),
         "speed": (folder / "bench" / "table.md").read_text("utf8").strip(),
+        "scale": (folder / "scale.md").read_text("utf8").strip(),
         "assumptions": assumptions(),
     }
 
@@ -412,8 +413,10 @@ def write_pages() -> None:
 
 
 def promote() -> None:
-    """Make the finished paper run, and the last benchmark, the reference; FileNotFoundError where
-    there is no finished run, ValueError where its notebooks are not those of its tables."""
+    """Make the finished paper run, and the last measurements of speed, the reference.
+
+    FileNotFoundError where there is no finished run, ValueError where its notebooks are not those
+    of its tables."""
     paper, reference = files.results("paper"), files.results(REFERENCE)
     bench = files.RESULTS / "bench"
     if not all((paper / part).exists() for part in ("claims.json", "tables", "figures")):
@@ -433,8 +436,9 @@ def promote() -> None:
         shutil.copytree(part, reference / part.name, ignore=ignored)
     for picture in (reference / "figures").glob("*.png"):
         picture.write_bytes(pictures.small(picture.read_bytes()))
-    for name in ("claims.json", "provenance.json"):
-        shutil.copy(paper / name, reference / name)
+    for name in ("claims.json", "provenance.json", "scale.md"):
+        if (paper / name).exists():  # what was not measured anew stays the one of before
+            shutil.copy(paper / name, reference / name)
     if old and old != files.stored(kept, list):  # the same run again has changed nothing
         page, text = kept.with_name("verdicts_changed.md"), changes_page(old, new)
         files.atomically(page, lambda part: part.write_text(text, "utf8"))
