@@ -44,8 +44,10 @@ def test_what_more_cores_do_not_shorten_is_said_in_order(computed, monkeypatch):
     said = scale.as_markdown(found, {"steps": steps})
     assert "| 2 | 1 s | 9 s |" in said and "| 100 | 0 s | – |" in said
     assert "the longest first: the longest notebook (70.0 s), the" in said
-    assert "4 units take 1 s" in said and "From about 2 cores on" in said
-    assert "where units take 0.4 s or more" in said  # 100 cores, 4 ms of the scheduler each
+    assert "4 units take 1 s" in said and "On 2 cores or more" in said
+    assert (
+        "where units take 0.4 s or more in the mean (here 0.3 s)" in said
+    )  # 100 cores, 4 ms of the scheduler each
     assert "4.0 ms and the client 2.0 ms, 5.0 messages of 1.0 KiB" in said
 
 

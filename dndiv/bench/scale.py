@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 from dndiv.paper import cache, cluster, data, design, files, notebooks, run
 from dndiv.paper.design import Unit
@@ -90,7 +91,9 @@ def _cluster(cores: int, processes: int) -> Iterator[tuple[str, int]]:
         try:
             words = ("--no-nanny", "--memory-limit", "0", "--nthreads", str(cores // processes))
             started += [start("worker", "--scheduler-file", told, *words) for _ in range(processes)]
-            while not (known := files.known(files.Path(told))):
+            while not (known := files.known(Path(told))):
+                if started[0].poll() is not None:
+                    raise RuntimeError("the scheduler has not started")
                 time.sleep(0.1)
             yield known["address"], started[0].pid
         finally:
@@ -167,10 +170,11 @@ def as_markdown(found: dict, facts: dict) -> str:
             "",
             f"{len(seconds):,} units take {sum(seconds):,.0f} s. What a run waits for on {most:,} "
             f"cores, the longest first: {', '.join(f'{w} ({took:,.1f} s)' for w, took in ranked)}. "
-            f"From about {sum(seconds) / max(seconds):,.0f} cores on, more of them need smaller "
-            "blocks of seeds. Scheduler and client keep all of them at work where units take "
-            f"{most * max(per['client'], per['scheduler']):,.1f} s or more in the mean: a unit "
-            f"costs the scheduler {1000 * per['scheduler']:.1f} ms and the client "
+            f"On {sum(seconds) / max(seconds):,.0f} cores or more none is faster than the longest "
+            "unit: there, blocks of seeds would have to be smaller. Scheduler and client keep all "
+            f"cores at work where units take {most * max(per['client'], per['scheduler']):,.1f} s "
+            f"or more in the mean (here {sum(seconds) / len(seconds):,.1f} s): a unit costs the "
+            f"scheduler {1000 * per['scheduler']:.1f} ms and the client "
             f"{1000 * per['client']:.1f} ms, {per['messages']:.1f} messages of "
             f"{slept['bytes'] / slept['messages'] / 1024:.1f} KiB to and from the scheduler, and "
             f"{found['row_bytes'] / len(seconds) / 1024:.0f} KiB of rows to the client.",
@@ -181,6 +185,7 @@ def as_markdown(found: dict, facts: dict) -> str:
 def main() -> str:
     """Measure into results/paper/scale.md, and return what it says."""
     folder = files.results("paper")
-    text = as_markdown(measure(), files.stored(folder / "provenance.json"))
+    facts = files.stored(folder / "provenance.json")  # before anything is measured in vain
+    text = as_markdown(measure(), facts)
     files.atomically(folder / TABLE, lambda part: part.write_text(text + "\n", "utf8"))
     return text
