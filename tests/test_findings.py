@@ -414,6 +414,20 @@ def test_rivals_stand_beside_their_norm_held_twins():
     assert twin.median == pytest.approx(0.46 / 0.51 - 1, abs=2e-3)
 
 
+def test_a_rate_that_few_seeds_have_chosen_stands_beside_the_usual_one():
+    rivals = frame([*accuracies({"default": 0.4}, ("MNIST", "tiny", "adam@0.01")),
+                    *accuracies({"default": 0.6}, ("MNIST", "narrow", "sgd@0.1")),
+                    *accuracies({"default": 0.9}, ("MNIST", "tiny", "muon@0.01")),
+                    *accuracies({"default": 0.5}, ("MNIST1D", "tiny", "adam@0.01"))])  # fmt: skip
+    early = frame([*accuracies({"default": 0.5}, ("MNIST", "tiny", "adam")),
+                   *accuracies({"default": 0.5}, ("MNIST", "narrow", "sgd"))])  # fmt: skip
+    found = findings.chosen_rates(rivals, early).set_index(["data", "setting", "optimizer"])
+    assert [*found.index] == [("MNIST", "tiny", "adam"), ("MNIST", "narrow", "sgd")]
+    assert found.estimate.tolist() == pytest.approx([0.41 / 0.51 - 1, 0.61 / 0.51 - 1], abs=2e-3)
+    assert found.high.iloc[0] < 0 < found.low.iloc[1]
+    assert findings.chosen_rates(rivals[rivals.data == "MNIST1D"], early).empty
+
+
 def test_twins_are_named_by_what_they_are_of():
     titles = [
         findings.start_title(arm) for arm in ("glorot_decorrelated", "rai_decorrelated", "he")

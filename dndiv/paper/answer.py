@@ -111,8 +111,8 @@ def _tried(results: list[Result]) -> str:
         f"{outcomes.ERRORS} standard errors on held-out inputs, so that nothing is tested; the "
         f"other {len(acting)}: reproduced in {len(good)}, of which {len(twins)} have a norm-held "
         f"twin and {by_scale} of these are by scale; {report.in_words(claims.counts(rest))}. At "
-        f"the best learning rate the first over all settings are {first}; Muon has {muon} in those "
-        "with Adam"
+        f"the learning rates that few seeds have chosen the first over all settings are {first}; "
+        f"Muon has {muon} in those with Adam"
     )
 
 

@@ -5,7 +5,7 @@ They follow from tables and outcomes alone; the words stand in the notebooks.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from dndiv.paper.design import (
     VARIANTS,
     hidden_layers,
 )
-from dndiv.paper.effects import effect, rank_correlation
+from dndiv.paper.effects import Effect, between, effect, rank_correlation
 from dndiv.paper.names import CELL, DATA, OPTIMIZERS, SERIES, STARTS, title
 
 
@@ -637,6 +637,20 @@ def rival_summary(rivals: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
             "held": tally(acting(held)) if acts and len(held) else None,
         }
     return pd.DataFrame.from_dict(table, orient="index")
+
+
+def chosen_rates(rivals: pd.DataFrame, early: pd.DataFrame) -> pd.DataFrame:
+    """PyTorch's default at the learning rate that few seeds have chosen against the usual one, each
+    on other seeds: a row per cell that has both, with the columns of ``Effect`` besides."""
+    at_best = outcomes.early_accuracy(outcomes.rated(rivals))["default"].dropna()
+    usual = outcomes.early_accuracy(early)["default"].dropna()
+    at_usual = dict(list(usual.groupby(level=CELL)))
+    rows = [
+        dict(zip(CELL, cell)) | vars(between(part, at_usual[cell]))
+        for cell, part in at_best.groupby(level=CELL, sort=False)
+        if cell in at_usual
+    ]
+    return pd.DataFrame(rows, columns=[*CELL, *(f.name for f in fields(Effect))])
 
 
 def tuned(early: pd.DataFrame, peers: pd.DataFrame) -> dict[str, pd.DataFrame]:
