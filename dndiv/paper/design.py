@@ -40,8 +40,7 @@ PARTNER = 1_000_000  # seed + PARTNER is the second, independent draw that a dra
 FIRST_SEED = {"none": 0, "MNIST": 0, "FashionMNIST": 100_000, "Digits": 200_000}
 FIRST_SEED |= {"XOR": 300_000, "Parity3": 400_000, "MNIST1D": 500_000}
 # No seed of an experiment was in the run that its number of seeds was planned from: the first after
-# those of the first run, and after those of the second. Rivals on Fashion-MNIST are the exception:
-# of their 20 the first 10 were
+# those of the first run, and after those of the second
 FRESH, AGAIN = 10_000, 20_000
 
 PARITY_BITS = {"XOR": 2, "Parity3": 3}  # tiny problems with known bad minima
@@ -336,6 +335,7 @@ CONVOLVED = (
     *("default", "decorrelated", "standardized", FOUND, "balanced"),
     *("he", "glorot", "orthogonal", "lsuv", "looks_linear", "sinusoidal", "anyinit"),
 )
+PLACES = (*PEER_SETTINGS, CONVOLUTIONAL, SERIES)  # images in each setting, and series
 RATES = {  # half a decade apart; wide enough that what is best has worse on both sides
     "sgd": (0.003, 0.01, 0.03, 0.1, 0.3, 1),
     "adam": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
@@ -371,9 +371,10 @@ class Preset:
     variant_seeds: int  # of their other schedules and starts, on one data set in one setting
     intervention_seeds: dict[str, int]  # of networks half of whose units start alike
     escape_seeds: int  # of networks whose plateaus are timed
+    # by ``PLACES``:
+    rate_seeds: dict[str, int]  # of learning rates, on held-out inputs
+    peer_seeds: dict[str, int]  # of starts at their best rates
     # on images, and on series, which are cheap:
-    rate_seeds: tuple[int, int]  # of learning rates, on held-out inputs
-    peer_seeds: tuple[int, int]  # of starts at their best rates
     dose_seeds: tuple[int, int]  # of coefficients of techniques and their rivals, likewise
     rival_seeds: tuple[int, int]  # of techniques and their rivals
     map_seeds: int
@@ -396,26 +397,29 @@ PRESETS = {
         ("Digits",), seeds=by_setting(3, 5), default_seeds=by_setting(3, 5), extension_seeds=2,
         baseline_seeds=2, width_seeds=2, direction_seeds=20, tuning_seeds=1,
         technique_seeds=by_setting(3, 4), held_seeds=by_setting(2, 2), variant_seeds=1,
-        intervention_seeds=by_setting(2, 3), escape_seeds=10, rate_seeds=(1, 1), peer_seeds=(2, 2),
-        dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2, widths=(2, 8, 32),
-        technique_settings=("tiny",), parities=PARITIES[:1], peer_settings=("tiny",),
-        map_depths=(1, 3), map_widths=(4, 8), convolved=CONVOLVED[:5],
+        intervention_seeds=by_setting(2, 3), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
+        peer_seeds=dict.fromkeys(PLACES, 2), dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
+        widths=(2, 8, 32), technique_settings=("tiny",), parities=PARITIES[:1],
+        peer_settings=("tiny",), map_depths=(1, 3), map_widths=(4, 8), convolved=CONVOLVED[:5],
     ),
     "quick": Preset(
         ARCHIVED, seeds=by_setting(2, 4), default_seeds=by_setting(2, 4), extension_seeds=1,
         baseline_seeds=1, width_seeds=1, direction_seeds=50, tuning_seeds=1,
         technique_seeds=by_setting(2, 3), held_seeds=by_setting(2, 2), variant_seeds=1,
-        intervention_seeds=by_setting(1, 2), escape_seeds=10, rate_seeds=(1, 1), peer_seeds=(2, 2),
-        dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2, widths=(2, 8, 32),
-        technique_settings=("tiny",), peer_settings=("tiny",), map_depths=(1, 3), map_widths=(4, 8),
-        convolved=CONVOLVED[:5],
+        intervention_seeds=by_setting(1, 2), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
+        peer_seeds=dict.fromkeys(PLACES, 2), dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
+        widths=(2, 8, 32), technique_settings=("tiny",), peer_settings=("tiny",),
+        map_depths=(1, 3), map_widths=(4, 8), convolved=CONVOLVED[:5],
     ),
     "paper": Preset(
         ARCHIVED, seeds=by_setting(12, 70), default_seeds=by_setting(200, 300), extension_seeds=12,
         baseline_seeds=3, width_seeds=8, direction_seeds=200, tuning_seeds=3,
         technique_seeds=by_setting(8, 60), held_seeds=by_setting(5, 24), variant_seeds=3,
-        intervention_seeds=by_setting(40, 300), escape_seeds=50, rate_seeds=(2, 10),
-        peer_seeds=(10, 40), dose_seeds=(5, 10), rival_seeds=(20, 100), map_seeds=8,
+        intervention_seeds=by_setting(40, 300), escape_seeds=50,
+        # tiny networks differ most from seed to seed; shallow ones hardly do, and are dear
+        rate_seeds=dict.fromkeys(PLACES, 10) | {"shallow": 2, "tiny": 20, CONVOLUTIONAL: 5},
+        peer_seeds=dict.fromkeys(PLACES, 10) | {"tiny": 20, CONVOLUTIONAL: 20, SERIES: 40},
+        dose_seeds=(5, 10), rival_seeds=(20, 100), map_seeds=8,
     ),
 }  # fmt: skip
 
@@ -598,6 +602,11 @@ def peer_cells(preset: Preset, names: Sequence[str]) -> Iterator[tuple[str, str,
     return cells(dict.fromkeys((*names, SERIES)), preset.peer_settings)
 
 
+def place(name: str, setting: str) -> str:
+    """Which of ``PLACES`` a setting is on a data set."""
+    return SERIES if name == SERIES else setting
+
+
 def rates(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """Learning rates of the starts that compete, all with the same budget, by inputs held out of
     training."""
@@ -606,13 +615,15 @@ def rates(preset: Preset, names: Sequence[str]) -> list[Unit]:
         Training(name, setting, f"{optimizer}@{rate:g}", PEERS, block, **options)
         for name, setting, optimizer in peer_cells(preset, names)
         for rate in RATES[optimizer]
-        for block in blocks(name, preset.rate_seeds[name == SERIES], first=TUNING_SEED)
+        for block in blocks(
+            name, preset.rate_seeds[place(name, setting)], 4 * SEEDS_PER_UNIT, TUNING_SEED
+        )
     ]
     return found + [
         Convolution(names[-1], f"{optimizer}@{rate:g}", preset.convolved, block, tuned=True)
         for optimizer in LEARNING_RATES
         for rate in RATES[optimizer]
-        for block in blocks(names[-1], preset.rate_seeds[0], 1, first=TUNING_SEED)
+        for block in blocks(names[-1], preset.rate_seeds[CONVOLUTIONAL], 1, first=TUNING_SEED)
     ]
 
 
@@ -635,7 +646,9 @@ def peers(preset: Preset, names: Sequence[str]) -> list[Unit]:
         Training(name, setting, at, arms, block)
         for name, setting, optimizer in peer_cells(preset, names)
         for at, arms in by_best_rate(name, setting, optimizer, PEERS)
-        for block in blocks(name, preset.peer_seeds[name == SERIES], 2 * SEEDS_PER_UNIT)
+        for block in blocks(
+            name, preset.peer_seeds[place(name, setting)], 4 * SEEDS_PER_UNIT, AGAIN
+        )
     ]
 
 
@@ -645,7 +658,7 @@ def convolution(preset: Preset, names: Sequence[str]) -> list[Unit]:
         Convolution(names[-1], at, arms, block)
         for optimizer in LEARNING_RATES
         for at, arms in by_best_rate(names[-1], CONVOLUTIONAL, optimizer, preset.convolved)
-        for block in blocks(names[-1], preset.peer_seeds[0], SEEDS_PER_UNIT)
+        for block in blocks(names[-1], preset.peer_seeds[CONVOLUTIONAL], first=AGAIN)
     ]
 
 
@@ -658,7 +671,9 @@ def rivals(preset: Preset, names: Sequence[str]) -> list[Unit]:
             at = f"{optimizer}@{registered_rates(name, setting, optimizer, 'default'):g}"
             groups = (RIVAL_ARMS[:1],) if optimizer == MUON else (RIVAL_ARMS, RIVAL_HELD_ARMS)
             for arms in groups:
-                for block in blocks(name, preset.rival_seeds[name == SERIES], 2 * SEEDS_PER_UNIT):
+                for block in blocks(
+                    name, preset.rival_seeds[name == SERIES], 4 * SEEDS_PER_UNIT, AGAIN
+                ):
                     found.append(Training(name, setting, at, arms, block))
     return found
 
