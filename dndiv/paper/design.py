@@ -40,8 +40,8 @@ PARTNER = 1_000_000  # seed + PARTNER is the second, independent draw that a dra
 FIRST_SEED = {"none": 0, "MNIST": 0, "FashionMNIST": 100_000, "Digits": 200_000}
 FIRST_SEED |= {"XOR": 300_000, "Parity3": 400_000, "MNIST1D": 500_000}
 # No seed of an experiment was in the run that its number of seeds was planned from: the first after
-# those of the first run, and after those of the second
-FRESH, AGAIN = 10_000, 20_000
+# those of the first run, of the second, and of the third
+FRESH, AGAIN, ANEW = 10_000, 20_000, 30_000
 
 PARITY_BITS = {"XOR": 2, "Parity3": 3}  # tiny problems with known bad minima
 PARITIES = (("XOR", "1×2"), ("XOR", "1×3"), ("Parity3", "1×4"))
@@ -646,9 +646,7 @@ def peers(preset: Preset, names: Sequence[str]) -> list[Unit]:
         Training(name, setting, at, arms, block)
         for name, setting, optimizer in peer_cells(preset, names)
         for at, arms in by_best_rate(name, setting, optimizer, PEERS)
-        for block in blocks(
-            name, preset.peer_seeds[place(name, setting)], 4 * SEEDS_PER_UNIT, AGAIN
-        )
+        for block in blocks(name, preset.peer_seeds[place(name, setting)], 4 * SEEDS_PER_UNIT, ANEW)
     ]
 
 
@@ -658,7 +656,7 @@ def convolution(preset: Preset, names: Sequence[str]) -> list[Unit]:
         Convolution(names[-1], at, arms, block)
         for optimizer in LEARNING_RATES
         for at, arms in by_best_rate(names[-1], CONVOLUTIONAL, optimizer, preset.convolved)
-        for block in blocks(names[-1], preset.peer_seeds[CONVOLUTIONAL], first=AGAIN)
+        for block in blocks(names[-1], preset.peer_seeds[CONVOLUTIONAL], first=ANEW)
     ]
 
 
@@ -672,7 +670,7 @@ def rivals(preset: Preset, names: Sequence[str]) -> list[Unit]:
             groups = (RIVAL_ARMS[:1],) if optimizer == MUON else (RIVAL_ARMS, RIVAL_HELD_ARMS)
             for arms in groups:
                 for block in blocks(
-                    name, preset.rival_seeds[name == SERIES], 4 * SEEDS_PER_UNIT, AGAIN
+                    name, preset.rival_seeds[name == SERIES], 4 * SEEDS_PER_UNIT, ANEW
                 ):
                     found.append(Training(name, setting, at, arms, block))
     return found
