@@ -28,10 +28,10 @@ def units(preset: str) -> tuple[list[Unit], tuple[str, ...]]:
     """The units of a preset in the order in which they are given out, and the data sets.
     RuntimeError where some have not been computed."""
     names, _ = data.resolve(design.PRESETS[preset].data)
-    if run.all_missing(preset, names):
+    found = design.queue(preset, names)
+    if not all(map(cache.holds, found)):
         raise RuntimeError(f"units of {preset} are missing; run `make reproduce PRESET={preset}`")
-    of = (u for name in reversed(design.EXPERIMENTS) for u in design.units(name, preset, names))
-    return list(dict.fromkeys(of)), tuple(names)
+    return found, tuple(names)
 
 
 def makespan(seconds: Iterable[float], cores: int) -> float:

@@ -738,3 +738,10 @@ def units(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:
     choose("experiment", experiment, EXPERIMENTS)
     choose("preset", preset, PRESETS)
     return EXPERIMENTS[experiment](PRESETS[preset], names)
+
+
+def queue(preset: str, names: Sequence[str]) -> list[Unit]:
+    """The units of all experiments, each once, in the order in which they are given out: those of
+    the first experiments are the shortest, and come last."""
+    every = (u for name in reversed(EXPERIMENTS) for u in units(name, preset, names))
+    return list(dict.fromkeys(every))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dndiv.paper import code, files, notebooks, provenance, tables
 from dndiv.paper.code import Name
-from dndiv.paper.design import EXPERIMENTS, PRESETS, table_names, units
+from dndiv.paper.design import EXPERIMENTS, PRESETS, queue, table_names, units
 from dndiv.paper.files import atomically
 from dndiv.paper.names import SERIES
 
@@ -84,8 +84,7 @@ def status(preset: str) -> int:
     print(f"{state.folder}, on {', '.join(data.DATA[n] for n in names)}")
     for name, judged in found.items():
         print(f"  {name:32} {judged}")
-    todo = {u for name in EXPERIMENTS for u in units(name, preset, names)}
-    count = Counter(map(cache.state, todo))
+    count = Counter(map(cache.state, queue(preset, names)))
     print(f"  {'units':32} " + ", ".join(f"{n} {judged}" for judged, n in sorted(count.items())))
     if notice:
         _say(notice)

@@ -58,12 +58,8 @@ def missing(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:
 
 
 def all_missing(preset: str, names: Sequence[str]) -> list[Unit]:
-    """Those of all experiments, as one queue, so that no process waits where one of them ends.
-
-    The first experiments' units are the shortest: they come last.
-    """
-    units = (u for name in reversed(design.EXPERIMENTS) for u in missing(name, preset, names))
-    return list(dict.fromkeys(units))
+    """Those of all experiments, as one queue, so that no process waits where one of them ends."""
+    return [unit for unit in design.queue(preset, names) if not cache.holds(unit)]
 
 
 def compute_units(preset: str, todo: Sequence[Unit], device: str, jobs: int | None) -> None:
@@ -113,9 +109,7 @@ def training(preset: str, names: Sequence[str]) -> dict:
     unit_seconds: of single-threaded work, added over units; clock_seconds: while any of them was
     computed, however often the run was interrupted, of the timed_units that know when that was.
     """
-    every = dict.fromkeys(
-        u for name in design.EXPERIMENTS for u in design.units(name, preset, names)
-    )
+    every = design.queue(preset, names)
     facts = [cache.facts(unit) for unit in every]
     spans = [(f["started"], f["ended"]) for f in facts if "started" in f]
     return {
