@@ -57,7 +57,8 @@ def short(results: list[Result], early: pd.DataFrame, peers: pd.DataFrame) -> st
 
 def _instead(results: list[Result], peers: pd.DataFrame) -> str:
     """The start that was found, where both sides have their best rates, and what else there is."""
-    reached = outcomes.early_accuracy(outcomes.rated(peers))
+    at_best = outcomes.rated(peers)
+    reached = outcomes.early_accuracy(at_best)
     ranks = findings.standings(reached[[s for s in design.PEERS if s in reached]])
     first = [f"{findings.start_title(s)} {ranks['rank'][s]:.1f}" for s in ranks.index[:3]]
     found = _settings(results, "finding-relayed")
@@ -78,9 +79,20 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
         f"best learning rates it is ahead of PyTorch's default by {percent(median(images))} in the "
         f"median with three or five hidden layers ({percent(min(images))} to "
         f"{percent(max(images))}; on {series} by up to {percent(max(others))}), by "
-        f"{percent(median(flat))} with one; in a small convolutional network {filtered}. It is not "
-        f"the best everywhere; better than the best other start: {against}. Mean ranks of "
-        f"{len(ranks)} starts: {', '.join(first)}"
+        f"{percent(median(flat))} with one. Deep on images, its best learning rates are "
+        f"{_rates(at_best, design.FOUND)}; the default's, {_rates(at_best, 'default')}. In a small "
+        f"convolutional network {filtered}. It is not the best everywhere; better than the best "
+        f"other start: {against}. Mean ranks of {len(ranks)} starts: {', '.join(first)}"
+    )
+
+
+def _rates(at_best: pd.DataFrame, start: str) -> str:
+    """From which to which a start's best learning rates go in deep networks on images."""
+    images = at_best[(at_best.arm == start) & (at_best.data != names.SERIES)]
+    deep = images[images.setting != "shallow"]
+    return " and ".join(
+        f"{of.min():g} to {of.max():g} with {names.title(name, names.OPTIMIZERS)}"
+        for name, of in deep.groupby("optimizer", sort=False).rate
     )
 
 
@@ -111,7 +123,7 @@ def _tried(results: list[Result]) -> str:
         f"{outcomes.ERRORS} standard errors on held-out inputs, so that nothing is tested; the "
         f"other {len(acting)}: reproduced in {len(good)}, of which {len(twins)} have a norm-held "
         f"twin and {by_scale} of these are by scale; {report.in_words(claims.counts(rest))}. At "
-        f"the learning rates that few seeds have chosen the first over all settings are {first}; "
+        f"the best learning rate of PyTorch's default the first over all settings are {first}; "
         f"Muon has {muon} in those with Adam"
     )
 
