@@ -640,17 +640,20 @@ def rival_summary(rivals: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
 
 
 def chosen_rates(rivals: pd.DataFrame, early: pd.DataFrame) -> pd.DataFrame:
-    """PyTorch's default at the learning rate that few seeds have chosen against the usual one, each
-    on other seeds: a row per cell that has both, with the columns of ``Effect`` besides."""
-    at_best = outcomes.early_accuracy(outcomes.rated(rivals))["default"].dropna()
+    """PyTorch's default at its best learning rate against the usual one, each on seeds that did not
+    choose it: a row per cell that has both, and has them differ, with the columns of ``Effect``
+    besides."""
+    rows = outcomes.rated(rivals)
+    rows = rows[rows.rate != rows.optimizer.map(LEARNING_RATES)]
+    at_best = outcomes.early_accuracy(rows)["default"].dropna()
     usual = outcomes.early_accuracy(early)["default"].dropna()
     at_usual = dict(list(usual.groupby(level=CELL)))
-    rows = [
+    found = [
         dict(zip(CELL, cell)) | vars(between(part, at_usual[cell]))
         for cell, part in at_best.groupby(level=CELL, sort=False)
         if cell in at_usual
     ]
-    return pd.DataFrame(rows, columns=[*CELL, *(f.name for f in fields(Effect))])
+    return pd.DataFrame(found, columns=[*CELL, *(f.name for f in fields(Effect))])
 
 
 def tuned(early: pd.DataFrame, peers: pd.DataFrame) -> dict[str, pd.DataFrame]:

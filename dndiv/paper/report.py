@@ -285,7 +285,7 @@ def covers(coverage: pd.DataFrame) -> str:
         f"{100 * used.false_reproduced:.1f} % (at most {100 * used.worst_false_reproduced:.1f} %) "
         "above the smallest effect of interest, which is called reproduced. It is worst where one "
         "network or two of many do not learn, for many draws have none of them, and where seeds "
-        f"are few: with 10, as starts on images at their best rates have, "
+        f"are few: with 10, as most starts on images at their best rates have, "
         f"{100 * ten.coverage:.1f} % in the mean and {100 * ten.worst_coverage:.1f} % in the worst."
     )
 
