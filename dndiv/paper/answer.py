@@ -1,6 +1,7 @@
 """The answer in five lines, short and long: what a practitioner and a sceptic must know, from
 results alone."""
 
+from collections.abc import Iterable
 from statistics import median
 
 import pandas as pd
@@ -24,35 +25,53 @@ def lines(results: list[Result], early: pd.DataFrame) -> str:
     return "\n".join(f"* **{what}:** {said}." for what, said in parts.items())
 
 
-def short(results: list[Result], early: pd.DataFrame, peers: pd.DataFrame) -> str:
-    """The same for who has a minute (Markdown). early, peers: the tables."""
-    values, every = outcomes.early_accuracy(early), _settings(results, "early-40")
-    [whole], there = _together(results, "early-40"), _reproduced(results)
-    rest = report.in_words(claims.counts([r for r in every if r not in there]))
-    places = "; ".join(f"{r.setting} {percent(r.estimate)}" for r in there)
-    he, default = (measured(whole.alone[scale]) for scale in report.SCALES)
-    most = max(every, key=lambda r: r.alone[report.SCALES[1]]["estimate"])
-    tuned = _settings(results, "finding-tuned-40")
+def short(
+    results: list[Result], early: pd.DataFrame, peers: pd.DataFrame, convolution: pd.DataFrame
+) -> str:
+    """The same for who has a minute (Markdown). early, peers, convolution: the tables."""
     parts = {
-        "Is it 40 %?": f"In {len(there)} of {len(every)} settings ({places or 'none'}), and there "
+        "Is it 40 %?": _forty(results, outcomes.early_accuracy(early)),
+        "Decorrelation alone:": _alone(results),
+        "Use instead": _instead(results, peers),
+        "In a small convolutional network,": _filtered(convolution),
+        "Techniques": _tried(results),
+        "Redundancy and diversity:": _redundant(results),
+    }
+    return "\n".join(f"* **{what}** {said}." for what, said in parts.items())
+
+
+def _forty(results: list[Result], values: pd.DataFrame) -> str:
+    """The 40 % at the usual learning rates, and what becomes of it at best ones."""
+    every, there = _settings(results, "early-40"), _reproduced(results)
+    [whole], tuned = _together(results, "early-40"), _settings(results, "finding-tuned-40")
+    rest = [r for r in every if r not in there + _opposite(every)]
+    reach = [r for r in tuned if r.estimate >= whole.published]
+    least = share(tuned[0].margin)
+    return (
+        f"In {len(there)} of {len(every)} settings ({_named(there)}), and there "
         f"{_of_scale(results, values)} of it is left without decorrelation: it is the scale of the "
-        f"draw. Elsewhere {rest}. The median setting has "
+        f"draw, with biases at zero. Elsewhere {report.in_words(claims.counts(rest))}; the "
+        f"opposite in {len(_opposite(every))} ({_named(_opposite(every))}). The median setting has "
         f"{percent(median(r.estimate for r in every))}, the mean is {measured(vars(whole))}, and "
         f"{_jointly(_elsewhere(results, values), 'decorrelated', 'default')} without those "
         f"{len(there)}. That is at the usual learning rates; with both sides at their own best, in "
-        f"{len(tuned)} settings, the median is {percent(median(r.estimate for r in tuned))} "
-        f"({report.in_words(claims.counts(tuned))})",
-        "Decorrelation alone:": f"{he} at the method's scale, {default} at PyTorch's, over all "
-        f"settings, at most {percent(most.alone[report.SCALES[1]]['estimate'])} ({most.setting}); "
-        f"{_joint(results, 'finding-directions')} at the best learning rate of PyTorch's default",
-        "Use instead": _instead(results, peers),
-        "Techniques": _tried(results),
-        "Redundancy": "that is put into a start costs accuracy or time in "
-        f"{_how_many(_settings(results, 'redundancy-costs'))} cases. Networks of 16 units a layer "
-        f"stay within 5 % of those of 256 in {_suffice(results, '×16 against')}, of 8 units in "
-        f"{_suffice(results, '×8 against')}",
-    }
-    return "\n".join(f"* **{what}** {said}." for what, said in parts.items())
+        f"{len(tuned)} settings, it is {share(whole.published)} or more in {len(reach)} "
+        f"({_named(reach)}), surely above {least} in {_count(tuned, claims.REPRODUCED)}, surely "
+        f"below -{least} in {len(_opposite(tuned))}, and in the median "
+        f"{percent(median(r.estimate for r in tuned))}"
+    )
+
+
+def _alone(results: list[Result]) -> str:
+    """Decorrelation at the same draw, norms and biases."""
+    [whole] = _together(results, "early-40")
+    he, default = (measured(whole.alone[scale]) for scale in report.SCALES)
+    most = max(_settings(results, "early-40"), key=lambda r: r.alone[report.SCALES[1]]["estimate"])
+    return (
+        f"{he} at the method's scale, {default} at PyTorch's, over all settings, at most "
+        f"{percent(most.alone[report.SCALES[1]]['estimate'])} ({most.setting}); "
+        f"{_joint(results, 'finding-directions')} at the best learning rate of PyTorch's default"
+    )
 
 
 def _instead(results: list[Result], peers: pd.DataFrame) -> str:
@@ -60,30 +79,52 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
     at_best = outcomes.rated(peers)
     reached = outcomes.early_accuracy(at_best)
     ranks = findings.standings(reached[[s for s in design.PEERS if s in reached]])
-    first = [f"{findings.start_title(s)} {ranks['rank'][s]:.1f}" for s in ranks.index[:3]]
     found = _settings(results, "finding-relayed")
     series = names.title(names.SERIES, names.DATA)
-    deep = [r for r in found if "shallow" not in r.setting and "10×10" not in r.setting]
-    images, others = (
-        [r.estimate for r in deep if (series in r.setting) is is_series]
-        for is_series in (False, True)
+    images = [r for r in found if series not in r.setting]
+    deep = [r for r in images if "shallow" not in r.setting and "10×10" not in r.setting]
+    low, middle, high = (percent(f(r.estimate for r in deep)) for f in (min, median, max))
+    flat = percent(median(r.estimate for r in images if "shallow" in r.setting))
+    most = percent(max(r.estimate for r in found if r.setting.startswith(series)
+                       and "10×10" not in r.setting))  # fmt: skip
+    against = _settings(results, "finding-best-start")
+    standing = ", ".join(
+        f"{findings.start_title(s)} {ranks['rank'][s]:.1f}" for s in ranks.index[:3]
     )
-    flat = [r.estimate for r in found if "shallow" in r.setting]
-    against = report.in_words(claims.counts(_settings(results, "finding-best-start")))
-    filtered = ", ".join(
-        f"{measured(vars(r))} with {r.setting.rpartition(', ')[2]} ({r.said})"
-        for r in _settings(results, "finding-convolution")
-    )
+    often = ranks.best.idxmax()
     return (
         f"`{design.FOUND}`, in narrow rectifier networks without normalization: with both at their "
-        f"best learning rates it is ahead of PyTorch's default by {percent(median(images))} in the "
-        f"median with three or five hidden layers ({percent(min(images))} to "
-        f"{percent(max(images))}; on {series} by up to {percent(max(others))}), by "
-        f"{percent(median(flat))} with one. Deep on images, its best learning rates are "
-        f"{_rates(at_best, design.FOUND)}; the default's, {_rates(at_best, 'default')}. In a small "
-        f"convolutional network {filtered}. It is not the best everywhere; better than the best "
-        f"other start: {against}. Mean ranks of {len(ranks)} starts: {', '.join(first)}"
+        f"best learning rates, on images, it has {middle} in the median with three or five hidden "
+        f"layers ({low} to {high}; above zero in {sum(r.low > 0 for r in deep)} of {len(deep)} "
+        f"intervals, below in {sum(r.high < 0 for r in deep)}) against PyTorch's default, and "
+        f"{flat} with one; on {series} up to {most}; {_n([r.n for r in found])}. Deep on images, "
+        f"its best learning rates are {_rates(at_best, design.FOUND)}; the default's, "
+        f"{_rates(at_best, 'default')}. No start is the best everywhere: mean ranks of "
+        f"{len(ranks)} are {standing}; first most often is {findings.start_title(often)}, in "
+        f"{ranks.best[often]} of {len(found)} settings; `{design.FOUND}` is at worst "
+        f"{percent(ranks.least[design.FOUND])} from the first, and against the best other start: "
+        f"{report.in_words(claims.counts(against))}"
     )
+
+
+def _filtered(convolution: pd.DataFrame) -> str:
+    """Starts in a small convolutional network at their best rates, against PyTorch's default."""
+    values = outcomes.early_accuracy(outcomes.rated(convolution))
+    arms = [arm for arm in ("decorrelated", design.FOUND, "balanced") if arm in values]
+    found = outcomes.effects(values, [(arm, "default") for arm in arms])
+    said = []
+    for arm, rows in found.groupby("treated", sort=False):
+        by = " and ".join(
+            f"{measured(row)} with {names.title(row['optimizer'], names.OPTIMIZERS)}"
+            for row in rows.to_dict("records")
+        )
+        said.append(f"{findings.start_title(arm)} {by}")
+    return f"at best learning rates, against PyTorch's default: {'; '.join(said)} ({_n(found.n)})"
+
+
+def _n(counts: Iterable[int]) -> str:
+    least, most = min(counts), max(counts)
+    return f"n = {least}" if least == most else f"n = {least} to {most}"
 
 
 def _rates(at_best: pd.DataFrame, start: str) -> str:
@@ -121,15 +162,52 @@ def _tried(results: list[Result]) -> str:
     return (
         f"and their rivals: in {len(off)} of {len(tried)} cases no coefficient beat none by "
         f"{outcomes.ERRORS} standard errors on held-out inputs, so that nothing is tested; the "
-        f"other {len(acting)}: reproduced in {len(good)}, of which {len(twins)} have a norm-held "
-        f"twin and {by_scale} of these are by scale; {report.in_words(claims.counts(rest))}. At "
+        f"other {len(acting)}: reproduced in {len(good)}, of which {len(twins)} have a twin with "
+        f"norms held, and in {by_scale} of these nothing is shown to be left there (*by scale*); "
+        f"{report.in_words(claims.counts(rest))}. At "
         f"the best learning rate of PyTorch's default the first over all settings are {first}; "
         f"Muon has {muon} in those with Adam"
     )
 
 
 def _how_many(found: list[Result]) -> str:
-    return f"{sum(r.verdict in claims.REPRODUCED for r in found)} of {len(found)}"
+    return f"{_count(found, claims.REPRODUCED)} of {len(found)}"
+
+
+def _redundant(results: list[Result]) -> str:
+    """What redundancy costs that is put there, how small a network may be, and whether diversity
+    foretells accuracy."""
+    early = [r for r in _settings(results, "redundancy-costs") if r.group == "early accuracy"]
+    flat, deep = ([r for r in early if ("shallow" in r.setting) is one] for one in (True, False))
+    correlated, missed = (
+        next(r for r in _together(results, "diversity-predicts") if r.group == group)
+        for group in ("rank correlation", "lesion test")
+    )
+    way = "less" if missed.low > 0 else "more, not less," if missed.high < 0 else "no less"
+    wide = _settings(results, "small-suffices")
+    return (
+        f"half of the units near duplicates at the start cost early accuracy in "
+        f"{_how_many(deep)} settings with several hidden layers "
+        f"({share(min(r.estimate for r in deep))} to {share(max(r.estimate for r in deep))}), in "
+        f"{_how_many(flat)} with one ({_n([r.n for r in early])}). Over networks, diversity and "
+        f"final accuracy correlate, {measured(vars(correlated))}; yet units that resemble another "
+        f"are missed {way} where they are removed, {measured(vars(missed))}. Of the accuracy of "
+        f"layers of 256, less than {share(wide[0].margin)} is lost with 16 in "
+        f"{_suffice(results, '×16 against')}, with 8 in {_suffice(results, '×8 against')} "
+        f"({_n([r.n for r in wide])})"
+    )
+
+
+def _count(found: list[Result], verdicts) -> int:
+    return sum(r.verdict in verdicts for r in found)
+
+
+def _named(found: list[Result]) -> str:
+    return "; ".join(f"{r.setting} {percent(r.estimate)}" for r in found) or "none"
+
+
+def _opposite(found: list[Result]) -> list[Result]:
+    return [r for r in found if r.verdict == "the opposite"]
 
 
 def _suffice(results: list[Result], size: str) -> str:
@@ -170,7 +248,7 @@ def _jointly(values: pd.DataFrame, treated: str, baseline: str) -> str:
 
 def _claim(results: list[Result], values: pd.DataFrame) -> str:
     [whole] = _together(results, "early-40")
-    opposite = [r for r in _settings(results, "early-40") if r.verdict == "the opposite"]
+    opposite = _opposite(_settings(results, "early-40"))
     rest = _jointly(_elsewhere(results, values), "decorrelated", "default")
     return (
         f"{report.headline(results, 'early-40')}. Reproduced, as a whole: "
@@ -197,14 +275,15 @@ def _scale(results: list[Result], values: pd.DataFrame) -> str:
     [whole] = _together(results, "early-40")
     without = _alike(values)
     held = [
-        f"{percent(without[r.setting])} of the {percent(r.estimate)} ({r.setting})"
+        f"{percent(without[r.setting])}, where the method gives {percent(r.estimate)} ({r.setting})"
         for r in _reproduced(results)
     ]
     he, default = (measured(whole.alone[scale]) for scale in report.SCALES)
     rest = _jointly(_elsewhere(results, values), "equal_norms", "default")
     return (
-        "where it is reproduced, the same draw at the method's scale, not decorrelated, gives "
-        f"{'; '.join(held) or '–'}; elsewhere that scale changes the early accuracy by {rest}. "
+        "where it is reproduced, the same draw at the method's scale, with biases at zero and "
+        f"equal norms, not decorrelated, gives {'; '.join(held) or '–'}; elsewhere that changes "
+        f"the early accuracy by {rest}. "
         "Decorrelation alone (same draw, norms and biases), over all settings: "
         f"{he} at the method's scale, {default} at PyTorch's"
     )
@@ -248,10 +327,10 @@ def _highest(values: pd.DataFrame) -> str:
         if len(part)
     )
     return (
-        f"`{top}` has the highest mean of {every.shape[1]} starts in {wins} of {best.sum()} "
-        f"settings ({len(every) // best.sum()} seeds; chosen afterwards): against PyTorch's "
-        f"default {_jointly(values, top, 'default')} over all settings, from {ranges}, at "
-        "the usual learning rates"
+        f"at the usual learning rates `{top}` has the highest mean of {every.shape[1]} starts "
+        f"(`{design.FOUND}` is not among them) in {wins} of {best.sum()} settings "
+        f"({len(every) // best.sum()} seeds; chosen afterwards): against PyTorch's default "
+        f"{_jointly(values, top, 'default')} over all settings, from {ranges}"
     )
 
 

@@ -336,7 +336,7 @@ CONVOLVED = (
     *("he", "glorot", "orthogonal", "lsuv", "looks_linear", "sinusoidal", "anyinit"),
 )
 PLACES = (*PEER_SETTINGS, CONVOLUTIONAL, SERIES)  # images in each setting, and series
-RATES = {  # half a decade apart; wide enough that what is best has worse on both sides
+RATES = {  # half a decade apart; wide enough that what is best has, mostly, worse on both sides
     "sgd": (0.003, 0.01, 0.03, 0.1, 0.3, 1),
     "adam": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
     MUON: (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),

@@ -22,8 +22,8 @@ LEGEND = """
 over seeds. *Reproduced*: the interval lies above what is of interest, and, where the paper gives \
 a number, above zero and reaches that; *smaller*: it ends below that number; *by scale*: not shown \
 to be above it once scale is held; *no practical effect*: too small either way; *the opposite*: as \
-far the other way; *undecided*: too few seeds to tell; *off*: left out by tuning, and not tested; \
-†: one seed, whichever, decides."""
+far the other way; *undecided*: the interval crosses one of these borders; *off*: left out by \
+tuning, and not tested; †: one seed, whichever, decides."""
 DIGITS = "Embedded digits in use: they decide no claim about MNIST or Fashion-MNIST."
 # behind and of the words of a verdict; those by scale are hatched
 COLORS = {
