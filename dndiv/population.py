@@ -138,8 +138,10 @@ class Population:
         techniques: Techniques | None = None,
     ):
         choose("activation", activation, ACTIVATIONS)
-        self.seeds, self.arms = len(networks), len(networks[0])
-        layers = [[[m for m in net if isinstance(m, nn.Linear)] for net in row] for row in networks]
+        layers = [[_linear(net, activation) for net in row] for row in networks]
+        if not layers or not layers[0]:
+            raise ValueError("a population has one network at least: pass [[network(sizes)]]")
+        self.seeds, self.arms = len(layers), len(layers[0])
         self.sizes = _sizes(layers[0][0])
         for row in layers:
             found = [_sizes(net) for net in row]
@@ -428,6 +430,19 @@ def orthogonalized(gradient: Tensor) -> Tensor:
     return x.mT if tall else x
 
 
+def _linear(net: nn.Sequential, activation: str) -> list[nn.Linear]:
+    """The linear layers of a network that has nothing else but the activation between them."""
+    between, layers = ACTIVATIONS[activation](), [*net]
+    kinds = [(nn.Linear, None), (type(between), getattr(between, "negative_slope", None))]
+    found = [(type(m), getattr(m, "negative_slope", None)) for m in layers]
+    if found != kinds * (len(net) // 2) + kinds[:1] or None in [m.bias for m in layers[::2]]:
+        raise ValueError(
+            f"a population takes networks as network(sizes, {activation!r}) makes them, linear "
+            f"layers with biases and {between} between; not {net}"
+        )
+    return layers[::2]
+
+
 def _sizes(linear: Sequence[nn.Linear]) -> tuple[int, ...]:
     return (linear[0].in_features, *(m.out_features for m in linear))
 
@@ -471,6 +486,14 @@ def train(
     """
     if len(seeds) != population.seeds:
         raise ValueError(f"the population has {population.seeds} seeds, not {len(seeds)}")
+    inputs, *_, classes = population.sizes
+    least, most = (y.min().item(), y.max().item()) if len(y) else (0, -1)
+    fit = x.dim() == 2 and x.shape[1] == inputs and y.shape == x.shape[:1] and batch >= 1
+    if not fit or y.is_floating_point() or not 0 <= least <= most < classes:
+        raise ValueError(
+            f"x is [samples, {inputs}], y [samples], classes from 0 to {classes - 1}, and batch at "
+            f"least 1; not {[*x.shape]}, {[*y.shape]} of {y.dtype} from {least} to {most}, {batch}"
+        )
     S, samples, done = len(seeds), len(x), 0
     buffer = x.new_empty(S * batch, x.shape[1])
 

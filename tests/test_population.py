@@ -364,6 +364,10 @@ def test_shapes_and_parameter_counts():
     assert pop.parameters_per_network == 12_730
 
 
+def trained(y, batch):
+    return train(Population([[network((3, 2))]], SGD), torch.ones(2, 3), y, (0,), batch, 1)
+
+
 @pytest.mark.parametrize(
     "make, message",
     [
@@ -376,8 +380,21 @@ def test_shapes_and_parameter_counts():
             lambda: list(train(Population([[network((3, 2))]], SGD), *problem(), (0, 1), 4, 1)),
             "has 1 seeds, not 2",
         ),
+        (lambda: Population([], SGD), "one network at least"),
+        (lambda: Population([[network((3, 4, 2), "tanh")]], SGD), "'relu'.* makes them.*Tanh"),
+        (lambda: Population([[nn.Sequential(nn.Linear(3, 2, bias=False))]], SGD), "with biases"),
+        *(
+            (lambda y=y, batch=batch: list(trained(y, batch)), message)
+            for y, batch, message in (
+                (torch.tensor([0, 2]), 1, r"classes from 0 to 1.* from 0 to 2, 1"),
+                (torch.tensor([-1, 0]), 1, "from -1 to 0"),
+                (torch.tensor([0.5, 1.0]), 1, "torch.float32"),
+                (torch.tensor([0, 1, 1]), 1, r"\[2, 3\], \[3\]"),
+                (torch.tensor([0, 1]), 0, "batch at least 1; not .*, 0"),
+            )
+        ),
     ],
 )
 def test_bad_input_is_refused_before_any_work(make, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=f"(?s){message}"):
         make()
