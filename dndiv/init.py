@@ -153,7 +153,8 @@ def _redirect_(tensor: Tensor, directions: Callable[[Tensor], Tensor], gain, gen
         tensor.copy_(draw.normal_(std=(3 * tensor[0].numel()) ** -0.5, generator=generator))
     rows = _rows(tensor)
     norms = rows.norm(dim=1, keepdim=True)
-    return _write_(tensor, directions(rows / norms) * (norms if gain is None else gain))
+    with torch.autocast(tensor.device.type, enabled=False):  # in the precision of the rows
+        return _write_(tensor, directions(rows / norms) * (norms if gain is None else gain))
 
 
 def _check_shape(tensor):
@@ -504,7 +505,7 @@ def _standardize(module, inputs, raise_by, relay=False):
         raised = not call.last and (done or not relay)
         _set_bias_(call.layer, lambda bias: (bias - mean) / std + (raise_by if raised else 0.0))
         if relay and call.last and done:
-            for parameter in call.layer.parameters():
+            for parameter in filter(lambda p: p.requires_grad, call.layer.parameters()):
                 parameter.div_(math.sqrt(len(done)))
         done.append(call.name)
 
@@ -585,9 +586,9 @@ def _set_bias_(layer, change):
 
 @torch.no_grad()
 def zero_bias_(module: nn.Module) -> nn.Module:
-    """Set every bias to zero."""
+    """Set every bias that is trained to zero."""
     for _, layer in layers(module):
-        if layer.bias is not None:
+        if layer.bias is not None and layer.bias.requires_grad:
             layer.bias.zero_()
     return module
 
@@ -694,10 +695,14 @@ def _layer_by_layer(module, inputs, adjust) -> nn.Module:
     """
     names = {layer: name for name, layer in layers(module)}
     calls: dict[nn.Module, _Call] = {}
+    called: dict[nn.Module, None] = {}  # in their order, those that are not treated, too
     following = probe.Following()
 
     def look(layer, args, kwargs, out):
-        if layer not in calls:
+        if out.numel() == 0:  # as an expert that no input is sent to
+            return
+        called.setdefault(layer)
+        if layer in names and layer not in calls:
             units = _unit_dimension(layer, out)
             others = [k for k in range(out.dim()) if k != units]
             variance = out.double().var(dim=others, correction=0)
@@ -718,7 +723,8 @@ def _layer_by_layer(module, inputs, adjust) -> nn.Module:
 
     with probe.unchanged_on_error(module), probe.training(module):
         with following:
-            probe.forward(module, inputs, names, look)
+            every = [m for m in module.modules() if isinstance(m, Layer)]
+            probe.forward(module, inputs, every, look)
         if not calls:
             raise ValueError(
                 f"no linear or convolutional layer of {type(module).__name__} is called as a "
@@ -726,7 +732,7 @@ def _layer_by_layer(module, inputs, adjust) -> nn.Module:
             )
         for call in calls.values():
             call.followed_by = following.name(call.output)
-        list(calls.values())[-1].last = True
+            call.last = call.layer is [*called][-1]
         probe.forward(module, inputs, names, change)
     return module
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 
 FORMS = (
     "inputs= is a tensor, a tuple of the module's arguments, a dict of them by name, or a batch of "
@@ -31,6 +32,9 @@ def arguments(module: nn.Module, inputs: Any) -> tuple[tuple, dict]:
     given = () if by_name else tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
     if not by_name and not given:
         raise ValueError(f"the inputs are empty: {FORMS}")
+    wrapped = (nn.DataParallel, nn.parallel.DistributedDataParallel)
+    while isinstance(module, wrapped) or hasattr(module, "_orig_mod"):  # these take anything
+        module = module.module if isinstance(module, wrapped) else module._orig_mod
     parameters = inspect.signature(module.forward).parameters.values()
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = [p.name for p in places if p.default is p.empty]
@@ -65,9 +69,13 @@ def _tensors(value) -> Iterator[Tensor]:
 def forward(module: nn.Module, inputs: Any, layers: Iterable[nn.Module], hook: Callable) -> Any:
     """The module's output, with ``hook(layer, args, kwargs, output)`` at every call of a layer.
 
-    Other errors than ValueError become one that says what was run, and on what.
+    Inputs stay, also where the module changes them in place. Other errors than ValueError become
+    one that says what was run, and on what.
     """
-    args, kwargs = arguments(module, inputs)
+    args, kwargs = tree_map_only(Tensor, Tensor.clone, arguments(module, inputs))
+    for name, parameter in module.named_parameters():
+        if isinstance(parameter, nn.UninitializedParameter):
+            raise ValueError(f"{name!r} is lazy and has no values yet; run the module once first")
     handles = [layer.register_forward_hook(hook, with_kwargs=True) for layer in layers]
     try:
         return module(*args, **kwargs)
@@ -88,24 +96,34 @@ def forward(module: nn.Module, inputs: Any, layers: Iterable[nn.Module], hook: C
 def training(module: nn.Module) -> Iterator[None]:
     """Training mode, in which batch norm takes the statistics of the batch, but without dropout.
 
-    Modes, buffers (running statistics) and the global random streams are then as they were.
+    Modes, buffers (running statistics) and the global random streams are then as they were. Under
+    autocast, weights are cast at every use: a cached one would not know of a change.
     """
     modes = [(m, m.training) for m in module.modules()]
-    buffers = [(b, b.clone()) for b in module.buffers()]
+    buffers = [
+        (m, *b, b[1].clone())
+        for m in module.modules()
+        for b in m._buffers.items()
+        if b[1] is not None
+    ]
+    cached = torch.is_autocast_cache_enabled()
     with torch.random.fork_rng():
         torch.manual_seed(0)  # of what remains random: the same result every time
         try:
+            torch.set_autocast_cache_enabled(False)
+            torch.clear_autocast_cache()
             module.train()
             for m in module.modules():
                 if isinstance(m, nn.modules.dropout._DropoutNd):
                     m.eval()
             yield
         finally:
+            torch.set_autocast_cache_enabled(cached)
             for m, mode in modes:
                 m.training = mode
             with torch.no_grad():
-                for buffer, value in buffers:
-                    buffer.copy_(value)
+                for m, name, buffer, value in buffers:
+                    m._buffers[name] = buffer.copy_(value)
 
 
 @contextmanager

@@ -310,6 +310,69 @@ def test_data_aware_starts_give_each_unit_unit_variance(net, start, mean):
             )
 
 
+class Experts(nn.Module):
+    """All inputs go to the first of two experts; the output weights of ``head`` may be frozen."""
+
+    def __init__(self):
+        super().__init__()
+        self.experts = nn.ModuleList(nn.Linear(6, 4) for _ in range(2))
+        self.head = nn.Linear(4, 3)
+        self.register_buffer("mean", torch.zeros(6))
+
+    def forward(self, x):
+        self.mean = 0.9 * self.mean + 0.1 * x.mean(0)  # another tensor in its place
+        x /= 2
+        return self.head((self.experts[0](x) + self.experts[1](x[:0]).sum()).relu())
+
+
+@pytest.mark.parametrize("start", [dndiv.standardized_, dndiv.relayed_, dndiv.lsuv_])
+def test_layers_without_inputs_stay_and_a_module_that_changes_its_inputs_leaves_no_trace(start):
+    net, batch = Experts(), draw(50, 6, dtype=torch.float32)
+    idle, given, mean = net.experts[1].weight.clone(), batch.clone(), net.mean
+    dndiv.decorrelate_(net, batch, start=dndiv.balanced_ if start is dndiv.lsuv_ else start)
+    assert torch.equal(batch, given) and net.mean is mean and not mean.any()
+    for name, p in net.named_parameters():
+        assert p.isfinite().all(), name
+    start(net, batch)
+    if start is not dndiv.lsuv_:
+        out = net.experts[0](batch / 2)
+        torch.testing.assert_close(out.std(0, correction=0), torch.ones(4))
+        np.testing.assert_allclose(norms(net.experts[1].weight), norms(idle), rtol=1e-5)
+
+
+def test_the_last_layer_is_the_last_that_is_called_also_where_it_is_frozen():
+    batch = draw(400, 6, dtype=torch.float32)
+    net = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    for p in net[4].parameters():
+        p.requires_grad_(False)
+    head = copy.deepcopy(net[4])
+    dndiv.relayed_(net, batch)
+    torch.testing.assert_close(net[:3](batch).mean(0), torch.ones(4))  # raised, as a hidden one
+    assert torch.equal(net[4].weight, head.weight) and torch.equal(net[4].bias, head.bias)
+
+
+def test_autocast_changes_no_start():
+    batch, weight = draw(300, 6, dtype=torch.float32), draw(100, 80, dtype=torch.float32)
+    net = network((6, 5, 4, 3))
+    with torch.autocast("cpu", torch.bfloat16):
+        net(batch)  # fills the cache of cast weights
+        dndiv.standardized_(net, batch)
+        dndiv.decorrelated_(weight, 1.0)
+        for k in (1, 3, 5):
+            std = net[:k](batch).float().std(0, correction=0)
+            np.testing.assert_allclose(std.detach(), 1, atol=0.01)
+    np.testing.assert_allclose((weight.T @ weight).numpy(), 1.25 * np.eye(80), atol=1e-5)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, torch.compile], ids=["parallel", "compiled"])
+def test_labels_are_left_out_for_a_wrapped_module_too(wrap):
+    batch, net = draw(50, 6, dtype=torch.float32), network((6, 4, 3))
+    twin = dndiv.standardized_(copy.deepcopy(net), batch)
+    dndiv.standardized_(wrap(net), [batch, torch.zeros(50)])
+    for p, q in zip(net.parameters(), twin.parameters()):
+        torch.testing.assert_close(p, q)
+
+
 def spread(net, batch):
     """(mean, standard deviation) of every linear layer's units over the batch."""
     found, out = [], batch
@@ -385,6 +448,8 @@ def test_modules_that_cannot_be_treated_are_refused_with_the_layer():
         dndiv.decorrelate_(net)
     with pytest.raises(ValueError, match="lazy"):
         dndiv.decorrelate_(nn.LazyLinear(3))
+    with pytest.raises(ValueError, match="'weight' is lazy and has no values yet"):
+        dndiv.diagnose(nn.LazyLinear(3), torch.ones(5, 3))
     with pytest.raises(ValueError, match="pass inputs="):
         dndiv.decorrelate_(network((3, 3)), start=dndiv.alive_)
     with pytest.raises(ValueError, match="unit 0 of layer '0' is constant over the 5 inputs"):
