@@ -435,7 +435,9 @@ def lsuv_(module: nn.Module, inputs: Any, *, generator: torch.Generator | None =
     """
     with probe.unchanged_on_error(module):
         for _, layer in layers(module):
-            nn.init.orthogonal_(layer.weight, generator=generator)
+            exact = torch.promote_types(layer.weight.dtype, torch.float32)  # what can be factored
+            drawn = nn.init.orthogonal_(layer.weight.detach().to(exact), generator=generator)
+            layer.weight.copy_(drawn)
         zero_bias_(module)
 
         def scale(call, out):

@@ -414,6 +414,14 @@ def test_what_batch_norm_reads_is_left_to_it_and_constant_units_are_left_alone()
     assert torch.equal(silent[0].weight, before[0].weight)
 
 
+def test_lsuv_of_half_precision_is_that_of_single_precision_rounded():
+    net, batch = network((6, 4, 3)), draw(200, 6, dtype=torch.bfloat16)
+    half = dndiv.lsuv_(copy.deepcopy(net).bfloat16(), batch, generator=torch.Generator())
+    dndiv.lsuv_(net, batch.float(), generator=torch.Generator())
+    for p, q in zip(half.parameters(), net.parameters()):
+        torch.testing.assert_close(p.float(), q, rtol=0.03, atol=0.03)
+
+
 def test_lsuv_gives_each_layer_unit_variance_from_orthogonal_weights():
     net = network((20, 12, 9, 5), "tanh")
     batch = draw(400, 20, dtype=torch.float32)
