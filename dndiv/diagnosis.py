@@ -186,7 +186,7 @@ def diagnose(
     rows = []
     for name, row in layers.items():
         changed = {
-            f"{k}_after": after[name][k] if after else math.nan for k in ("weights", "activations")
+            f"{k}_after": after.get(name, {}).get(k, math.nan) for k in ("weights", "activations")
         }
         rows.append(Layer(name, int(row.pop("units")), int(row.pop("fan_in")), **row, **changed))
     return Report(tuple(rows), note)
@@ -219,7 +219,7 @@ def _measured(model, inputs, loss) -> dict[str, dict[str, float]]:
     following = probe.Following()
 
     def look(layer, args, kwargs, out):
-        if layer not in outputs:
+        if layer not in outputs and out.numel():  # of no rows there is nothing to see
             outputs[layer] = out
             # here, for rectifiers may work in place
             signals[layer] = _by_unit(layer, out).std(1, correction=0).square().mean().sqrt().item()

@@ -149,3 +149,23 @@ def test_what_cannot_be_diagnosed_is_refused_and_what_can_only_in_part_says_so(b
     report = dndiv.diagnose(normed, batch[:, 0, 0])
     assert [row.name for row in report.layers] == ["0", "1"]
     assert "layer '0': its weight is computed by a parametrization" in report.note
+
+
+class Routed(nn.Module):
+    """All rows pass one of two experts, chosen by a weight; the other is called without rows."""
+
+    def __init__(self):
+        super().__init__()
+        self.route = nn.Parameter(torch.ones(()))
+        self.experts = nn.ModuleList(nn.Linear(5, 4) for _ in range(2))
+
+    def forward(self, x):
+        rows = x.split([len(x), 0] if self.route > 0 else [0, len(x)])
+        return torch.cat([expert(part) for expert, part in zip(self.experts, rows)])
+
+
+def test_an_expert_without_rows_is_not_called_and_may_be_another_one_after_a_change(batch):
+    report = dndiv.diagnose(Routed(), batch[:, 0, 0], change=lambda m: m.route.data.neg_())
+    (row,) = report.layers
+    assert row.name == "experts.0" and row.rank > 3
+    assert math.isnan(row.weights_after) and math.isnan(row.activations_after)
