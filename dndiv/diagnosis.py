@@ -268,7 +268,10 @@ def _gradients(result, weights, loss) -> list[float]:
             torch.manual_seed(0)
             parts = [t for t in probe._tensors(result) if t.requires_grad]
             signs = [torch.randint_like(t, 2) * 2 - 1 for t in parts]
-            value = sum((t * s).sum() / math.sqrt(len(t)) for t, s in zip(parts, signs))
+            # a scalar, such as the model's own loss, is one output
+            value = sum(
+                (t * s).sum() / math.sqrt(max((1, *t.shape[:1]))) for t, s in zip(parts, signs)
+            )
     wanted = [w for w in weights if w.requires_grad]
     if not wanted or not isinstance(value, Tensor) or not value.requires_grad:
         return [math.nan] * len(weights)

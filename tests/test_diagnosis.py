@@ -169,3 +169,28 @@ def test_an_expert_without_rows_is_not_called_and_may_be_another_one_after_a_cha
     (row,) = report.layers
     assert row.name == "experts.0" and row.rank > 3
     assert math.isnan(row.weights_after) and math.isnan(row.activations_after)
+
+
+def test_a_model_may_return_its_loss_alone_or_beside_other_outputs(net, batch):
+    class WithLoss(nn.Module):
+        def __init__(self, outputs):
+            super().__init__()
+            self.net, self.outputs = net, outputs
+
+        def forward(self, x, labels):
+            logits = self.net(x)
+            return self.outputs(nn.functional.cross_entropy(logits, labels), logits)
+
+    labels = torch.arange(80) % 3
+    expected = dndiv.diagnose(net, batch, lambda out: nn.functional.cross_entropy(out, labels))
+    for outputs in (
+        lambda loss, logits: loss,
+        lambda loss, logits: {"loss": loss, "logits": logits.detach(), "none": logits[:0]},
+    ):
+        report = dndiv.diagnose(WithLoss(outputs), (batch, labels))
+        for row, other in zip(report.layers, expected.layers):
+            assert row.gradient == pytest.approx(other.gradient, rel=1e-5)
+    model = WithLoss(lambda loss, logits: (loss, logits))
+    both = dndiv.diagnose(model, (batch, labels)).layers
+    loss = dndiv.diagnose(model, (batch, labels), lambda out: out[0]).layers
+    assert all(row.gradient > other.gradient > 0 for row, other in zip(both, loss))
