@@ -45,7 +45,8 @@ TITLES = {
 class Layer:
     """One linear or convolutional layer; activations are after batch norm and rectifier, if any.
 
-    NaN stands for what is not defined: of a single unit, or without a gradient.
+    NaN stands for what is not defined: of a single unit, or without a gradient. Where outputs are
+    not finite, the signal is infinite and all else of them NaN; such a gradient is infinite, too.
     """
 
     name: str
@@ -120,6 +121,8 @@ class Report:
     ) -> None:
         """AssertionError that lists every layer beyond a threshold; None switches one off.
 
+        What is not finite is always listed: the first signal that is not names where it began.
+
         Args:
             weights, activations: the largest similarity and correlation.
             rank: the smallest effective rank, as a share of the units.
@@ -130,13 +133,16 @@ class Report:
         limits |= {"dead": dead, "duplicates": duplicates}
         found = []
         for layer in self.layers:
+            for key in ("signal", "gradient"):
+                if math.isinf(getattr(layer, key)):
+                    found.append(f"{layer.name}: {key} not finite")
             for key, limit in limits.items():
                 if limit is not None and getattr(layer, key) > limit:
                     found.append(f"{layer.name}: {key} {getattr(layer, key):.3g} > {limit:g}")
             if rank is not None and layer.rank < rank * layer.units:
                 found.append(f"{layer.name}: rank {layer.rank:.3g} < {rank:g} × {layer.units}")
         for key, limit in {"signal": signal, "gradient": gradient}.items():
-            scales = [s for layer in self.layers if not math.isnan(s := getattr(layer, key))]
+            scales = [s for layer in self.layers if math.isfinite(s := getattr(layer, key))]
             if limit is not None and scales and not max(scales) <= limit * min(scales):
                 found.append(
                     f"{key}: from {min(scales):.3g} to {max(scales):.3g}, more than {limit:g}-fold"
@@ -222,7 +228,7 @@ def _measured(model, inputs, loss) -> dict[str, dict[str, float]]:
         if layer not in outputs and out.numel():  # of no rows there is nothing to see
             outputs[layer] = out
             # here, for rectifiers may work in place
-            signals[layer] = _by_unit(layer, out).std(1, correction=0).square().mean().sqrt().item()
+            signals[layer] = _scale(_by_unit(layer, out).std(1, correction=0))
             following.watch(out)
 
     with probe.training(model), torch.enable_grad():
@@ -238,18 +244,20 @@ def _measured(model, inputs, loss) -> dict[str, dict[str, float]]:
         h = _by_unit(layer, following.result(outputs[layer]))
         rectified = following.rectified(outputs[layer])
         blocks = [b.flatten(1) for b in init.blocks(layer, layer.weight.detach())]
-        similar = torch.stack([diversity.weight_similarity(b)["mean"] for b in blocks])
-        measured[names[layer]] = {
-            "units": len(h),
-            "fan_in": blocks[0].shape[1],
-            "weights": similar.mean().item(),
-            "activations": diversity.activation_correlation(h)["mean"].item(),
-            "rank": diversity.effective_rank(h).item(),
-            "dead": diversity.dead_fraction(h).item() if rectified else 0.0,
-            "duplicates": diversity.duplicate_fraction(h).item(),
-            "signal": signals[layer],
-            "gradient": gradient,
-        }
+        row = dict.fromkeys(("weights", "activations", "rank", "dead", "duplicates"), math.nan)
+        row |= {"units": len(h), "fan_in": blocks[0].shape[1]}
+        row |= {"signal": math.inf, "gradient": gradient}
+        if math.isfinite(signals[layer]) and h.isfinite().all():
+            similar = torch.stack([diversity.weight_similarity(b)["mean"] for b in blocks])
+            row |= {
+                "weights": similar.mean().item(),
+                "activations": diversity.activation_correlation(h)["mean"].item(),
+                "rank": diversity.effective_rank(h).item(),
+                "dead": diversity.dead_fraction(h).item() if rectified else 0.0,
+                "duplicates": diversity.duplicate_fraction(h).item(),
+                "signal": signals[layer],
+            }
+        measured[names[layer]] = row
     return measured
 
 
@@ -281,4 +289,10 @@ def _gradients(result, weights, loss) -> list[float]:
         raise ValueError(f"the model cannot be trained: {error}") from error
     found = dict(zip(map(id, wanted), grads))
     each = [found.get(id(w)) for w in weights]
-    return [math.nan if g is None else g.double().square().mean().sqrt().item() for g in each]
+    return [math.nan if g is None else _scale(g) for g in each]
+
+
+def _scale(values) -> float:
+    """Root mean square; infinite where a value is not finite, for NaN is what is not defined."""
+    scale = values.double().square().mean().sqrt().item()
+    return scale if math.isfinite(scale) else math.inf

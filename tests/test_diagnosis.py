@@ -194,3 +194,20 @@ def test_a_model_may_return_its_loss_alone_or_beside_other_outputs(net, batch):
     both = dndiv.diagnose(model, (batch, labels)).layers
     loss = dndiv.diagnose(model, (batch, labels), lambda out: out[0]).layers
     assert all(row.gradient > other.gradient > 0 for row, other in zip(both, loss))
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_is_a_finding_that_names_the_layer(net, batch, broken):
+    with torch.no_grad():
+        net[5].weight[1, 2] = broken
+    first, second, last = (report := dndiv.diagnose(net, batch)).layers
+    assert first.rank > 0 and (second.units, second.fan_in) == (5, 54)
+    assert all(math.isnan(getattr(second, k)) for k in ("weights", "rank", "dead", "duplicates"))
+    with pytest.raises(AssertionError) as error:
+        report.assert_healthy(signal=None, gradient=None)
+    assert "5: signal not finite" in str(error.value) and "0: signal" not in str(error.value)
+    root = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2, bias=False))
+    nn.init.zeros_(root[2].weight)
+    steep = dndiv.diagnose(root, batch[:, 0, 0, :2], lambda out: out.sqrt().sum())
+    with pytest.raises(AssertionError, match="2: gradient not finite"):
+        steep.assert_healthy()
