@@ -238,12 +238,14 @@ def _measured(model, inputs, loss) -> dict[str, dict[str, float]]:
             raise ValueError(
                 f"no linear or convolutional layer of {type(model).__name__} is called as a module"
             )
-        gradients = _gradients(result, [layer.weight for layer in outputs], loss)
+        # read once and here: a parametrization, such as spectral norm, may move buffers
+        weights = [layer.weight for layer in outputs]
+        gradients = _gradients(result, weights, loss)
     measured = {}
-    for layer, gradient in zip(outputs, gradients):
+    for layer, weight, gradient in zip(outputs, weights, gradients):
         h = _by_unit(layer, following.result(outputs[layer]))
         rectified = following.rectified(outputs[layer])
-        blocks = [b.flatten(1) for b in init.blocks(layer, layer.weight.detach())]
+        blocks = [b.flatten(1) for b in init.blocks(layer, weight.detach())]
         row = dict.fromkeys(("weights", "activations", "rank", "dead", "duplicates"), math.nan)
         row |= {"units": len(h), "fan_in": blocks[0].shape[1]}
         row |= {"signal": math.inf, "gradient": gradient}
