@@ -170,25 +170,31 @@ def diagnose(
             a technique, for ten steps of its own; or any function of a model, such as
             ``lambda m: dndiv.alive_(m, batch)``.
 
-    The model is run as it trains, but without dropout. Raises ValueError for inputs that are
-    empty, not finite or do not fit, where no layer is called, and for an unknown change.
+    A copy of the model is run as it trains, but without dropout; where it cannot be copied, the
+    model itself is, and no change is tried. Raises ValueError for inputs that are empty, not finite
+    or do not fit, where no layer is called, and for an unknown change.
     """
     if isinstance(change, str):
         choose("change", change, ("decorrelate_", *TECHNIQUES))
-    layers = _measured(model, inputs, loss)
     what = change if isinstance(change, str) else getattr(change, "__name__", "the change")
     after, note = {}, f"after: {what}"
     try:
-        other = copy.deepcopy(model)
-        if callable(change):
-            change(other)
-        elif change == "decorrelate_":
-            init.decorrelate_(other, inputs)
-        else:
-            _reinforce(other, inputs, change)
-        after = _measured(other, inputs, loss)
-    except (ValueError, RuntimeError) as error:
-        note = f"{what} does not treat this model: {error}"
+        copied = copy.deepcopy(model)  # which no ``Reinforcement`` watches
+    except Exception as error:  # it may keep anything: a lock, a tensor of a graph
+        copied, note = None, f"{what} is not tried, for this model cannot be copied: {error}"
+    layers = {} if copied is None else _measured(copied, inputs, loss)
+    # a function in place of the model's forward calls layers of the model from the copy, too
+    layers = layers or _measured(model, inputs, loss)
+    if not layers:
+        raise ValueError(
+            f"no linear or convolutional layer of {type(model).__name__} is called as a module"
+        )
+    if copied is not None:
+        try:
+            _change(copied, inputs, change)
+            after = _measured(copied, inputs, loss)
+        except (ValueError, RuntimeError) as error:
+            note = f"{what} does not treat this model: {error}"
     rows = []
     for name, row in layers.items():
         changed = {
@@ -198,14 +204,18 @@ def diagnose(
     return Report(tuple(rows), note)
 
 
-def _reinforce(model, inputs, technique):
-    """Some steps of a technique by itself, at coefficient 1, or for a change of weights 0.1."""
-    coefficient = 0.1 if TECHNIQUES[technique].change else 1.0
+def _change(model, inputs, change):
+    """Make it: of a technique, steps of it alone at coefficient 1, or 0.1 if it changes weights."""
+    if callable(change):
+        return change(model)
+    if change == "decorrelate_":
+        return init.decorrelate_(model, inputs)
+    coefficient = 0.1 if TECHNIQUES[change].change else 1.0
     optimizer = torch.optim.Adam(model.parameters())
     with (
         probe.training(model),
         torch.enable_grad(),
-        Reinforcement(model, optimizer, technique, coefficient, every=1) as diverse,
+        Reinforcement(model, optimizer, change, coefficient, every=1) as diverse,
     ):
         for _ in range(STEPS):
             probe.forward(model, inputs, (), print)
@@ -234,10 +244,6 @@ def _measured(model, inputs, loss) -> dict[str, dict[str, float]]:
     with probe.training(model), torch.enable_grad():
         with following:
             result = probe.forward(model, inputs, names, look)
-        if not outputs:
-            raise ValueError(
-                f"no linear or convolutional layer of {type(model).__name__} is called as a module"
-            )
         # read once and here: a parametrization, such as spectral norm, may move buffers
         weights = [layer.weight for layer in outputs]
         gradients = _gradients(result, weights, loss)

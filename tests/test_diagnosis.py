@@ -3,6 +3,7 @@
 import copy
 import math
 import re
+import threading
 
 import numpy as np
 import pytest
@@ -211,3 +212,51 @@ def test_what_is_not_finite_is_a_finding_that_names_the_layer(net, batch, broken
     steep = dndiv.diagnose(root, batch[:, 0, 0, :2], lambda out: out.sqrt().sum())
     with pytest.raises(AssertionError, match="2: gradient not finite"):
         steep.assert_healthy()
+
+
+def test_nothing_that_a_model_keeps_or_that_watches_it_is_disturbed(batch):
+    class Keeps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            hidden = nn.utils.parametrizations.spectral_norm(nn.Linear(5, 4))
+            self.net = nn.Sequential(hidden, nn.ReLU(), nn.LazyLinear(3))
+            self.register_buffer("mean", torch.zeros(5))
+            self.passes = 0
+
+        def forward(self, x):
+            self.passes += 1
+            self.mean = 0.9 * self.mean + 0.1 * x.mean(0)
+            return self.net(x - self.mean)
+
+    x = batch[:, 0, 0]
+    vectors = (model := Keeps()).net[0].parametrizations.weight[0]
+    with torch.no_grad():
+        model.net[0].parametrizations.weight.original.normal_()  # far from where _u belongs
+    before = vectors._u.clone()
+    assert len(dndiv.diagnose(model, x).layers) == 2
+    assert torch.equal(vectors._u, before) and not model.mean.any() and not model.passes
+    assert isinstance(model.net[2].weight, nn.UninitializedParameter)
+    model.lock = threading.Lock()  # of which there is no copy
+    report = dndiv.diagnose(model, x)
+    assert len(report.layers) == 2 and "cannot be copied: cannot pickle" in report.note
+    assert torch.equal(vectors._u, before) and model.passes == 1
+
+    net = nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    with dndiv.Reinforcement(net, optimizer, "activation_decorrelation", 0.1) as diverse:
+        loss = net(x).square().mean()
+        expected = diverse.penalty()
+        dndiv.diagnose(net, 100 * x)
+        assert torch.equal(diverse.penalty(), expected)
+        (loss + diverse.penalty()).backward()  # the graph is whole
+
+
+def test_wrapped_and_patched_models_are_diagnosed_as_what_they_hold(batch):
+    x, net = batch[:, 0, 0], nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 3))
+    expected = dndiv.diagnose(net, x).layers
+    patched = copy.deepcopy(net)
+    patched.forward = lambda x, forward=patched.forward: forward(x)
+    for wrapped in (nn.DataParallel(net), patched):
+        for row, other in zip(dndiv.diagnose(wrapped, x).layers, expected, strict=True):
+            assert row.name.endswith(other.name)
+            assert (row.rank, row.gradient) == pytest.approx((other.rank, other.gradient))
