@@ -70,7 +70,8 @@ class Reinforcement:
         seed: of the fresh weights that ``reinitialize`` draws.
 
     Raises ValueError, when it is made or at the first forward pass, for unknown names, coefficients
-    out of range, an optimizer of another model, and models that a technique cannot act on.
+    out of range, schedules by which it never acts, an optimizer of another model, and models that a
+    technique cannot act on.
     """
 
     @typed
@@ -89,6 +90,7 @@ class Reinforcement:
         seed: int = 0,
     ):
         self.dose = Dose(technique, coefficient, schedule, over, every)
+        _refuse_idle(self.dose)
         self.optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
         self.activation, self.steps = activation, 0
         self._generator = streams.generator("redraw", seed)
@@ -364,6 +366,20 @@ class Reinforcement:
         if self._record.group is not None:
             distributed.all_reduce(counts, group=self._record.group)
         return counts > 0
+
+
+def _refuse_idle(dose: Dose) -> None:
+    """Raise ValueError where over= would do nothing, or let nothing be done."""
+    every = dose.every or dose.technique.every
+    if dose.schedule != "annealed" and dose.over:
+        raise ValueError(
+            f"over={dose.over} is for schedule='annealed', not for {dose.schedule!r}; leave it out"
+        )
+    if dose.schedule == "annealed" and dose.technique.change and dose.over <= every:
+        raise ValueError(
+            f"{dose.name} never acts: the first time is after step {every}, and annealed over "
+            f"{dose.over} it is 0 by then; make over= more than every="
+        )
 
 
 def _redrawable(layer: Layer) -> bool:

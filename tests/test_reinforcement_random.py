@@ -55,7 +55,8 @@ def doses(draw):
     name = draw(st.sampled_from([*TECHNIQUES]))
     coefficient = draw(st.sampled_from([0.0, 0.003, 0.2, 1.0]))
     schedule = draw(st.sampled_from(SCHEDULES))
-    return Dose(name, coefficient, schedule, draw(st.integers(1, 4)), draw(st.integers(0, 2)))
+    over = draw(st.integers(1, 4)) if schedule == "annealed" else 0
+    return Dose(name, coefficient, schedule, over, draw(st.integers(0, 2)))
 
 
 def is_layer(part):
@@ -136,7 +137,8 @@ def test_random_networks_and_loops(made, dose, dtype, momentum, parts, last_froz
             every=dose.every,
         )  # fmt: skip
     except ValueError as error:
-        assert "no hidden one" in str(error) or "holds no parameter" in str(error)
+        idle = not any(map(dose.due, range(1, 1000))) and "never acts" in str(error)
+        assert idle or "no hidden one" in str(error) or "holds no parameter" in str(error)
         return
     for step in range(3):
         for _ in range(parts):

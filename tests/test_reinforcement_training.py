@@ -77,7 +77,8 @@ def test_a_resumed_run_is_the_uninterrupted_one(technique, schedule):
     def start():
         model = wound(net())
         optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
-        return model, optimizer, reinforced(model, optimizer, technique, schedule=schedule, over=9)
+        options = {"schedule": schedule, "over": 9 * (schedule == "annealed")}
+        return model, optimizer, reinforced(model, optimizer, technique, **options)
 
     whole, first = start(), start()
     for run in (whole, first):
@@ -540,6 +541,29 @@ def test_what_can_be_refused_at_once_is():
     reinforced(model, mine, "weight_cosine", layers=["4"])
     with pytest.raises(ValueError, match="called before the last, '4'"):
         model(x)
+
+
+@pytest.mark.parametrize("schedule, over, every", [
+    ("annealed", 100, 0), ("annealed", 3, 3), ("constant", 9, 1), ("dynamic", 9, 1),
+    ("annealed", 101, 0), ("annealed", 4, 3), ("constant", 0, 3),
+])  # fmt: skip
+@pytest.mark.parametrize("technique", ["reinitialize", "weight_cosine"])
+def test_schedules_that_do_nothing_are_refused(technique, schedule, over, every):
+    """A change comes after every so many steps from 1, a penalty before the first one too."""
+    idle, model = over == 9 or technique == "reinitialize" and over in (100, 3), net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    options = {"schedule": schedule, "over": over, "every": every}
+    if idle:
+        with pytest.raises(ValueError, match=f"over={over} is for|never acts.* over {over} it is"):
+            reinforced(model, optimizer, technique, **options)
+        return
+    diverse, before = reinforced(wound(model), optimizer, technique, **options), flat(model)
+    model(batch(0)[0])
+    assert technique == "reinitialize" or diverse.penalty() > 0
+    for _ in range(101):
+        model(batch(0)[0])
+        optimizer.step()
+    assert torch.equal(flat(model), before) == (technique == "weight_cosine")
 
 
 # ------------------------------------------------------------------------------ several processes
