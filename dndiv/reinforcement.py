@@ -12,7 +12,7 @@ For Lightning, transformers and skorch there are adapters in ``dndiv.integration
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -70,8 +70,8 @@ class Reinforcement:
         seed: of the fresh weights that ``reinitialize`` draws.
 
     Raises ValueError, when it is made or at the first forward pass, for unknown names, coefficients
-    out of range, schedules by which it never acts, an optimizer of another model, and models that a
-    technique cannot act on.
+    out of range, schedules by which it never acts, an optimizer that trains none of the hidden
+    layers, and models that a technique cannot act on.
     """
 
     @typed
@@ -169,7 +169,7 @@ class Reinforcement:
             return total
         hidden, outgoing = self._treated(), []
         if technique.looks_at == "weights":
-            values = [block.flatten(1) for h in hidden for block in blocks(h, h.weight)]
+            values = [b.flatten(1) for h in self._trained(hidden) for b in blocks(h, h.weight)]
         elif technique.looks_at == "activations":
             values = [self._activations(h) for h in hidden]
         else:
@@ -239,6 +239,8 @@ class Reinforcement:
             raise ValueError(
                 f"no layer that could be treated was called before the last, {names[last]!r}"
             )
+        if technique.looks_at != "outputs":  # they depend on the last layer's weights, too
+            self._refuse_untrained(self._hidden)
         if technique.looks_at == "outputs" and not isinstance(last, nn.Linear):
             raise ValueError(
                 f"{self.dose.name} takes the inputs of the last layer for members: layer "
@@ -260,14 +262,25 @@ class Reinforcement:
         groups = [group for optimizer in self.optimizers for group in optimizer.param_groups]
         return dict.fromkeys(p for group in groups for p in group["params"])
 
+    def _trained(self, layers: Iterable[Layer]) -> list[Layer]:
+        """Those whose weights the optimizers train now."""
+        trained = {p for p in self._parameters() if p.requires_grad}
+        return [layer for layer in layers if layer.weight in trained]
+
+    def _refuse_untrained(self, layers: Collection[Layer]) -> None:
+        """Raise ValueError if the optimizers hold nothing of layers that a technique changes."""
+        technique, held = self.dose.technique, self._parameters()
+        weights = technique.change or technique.looks_at == "weights"
+        if not any(p in held for l in layers for p in ([l.weight] if weights else l.parameters())):
+            raise ValueError(
+                f"the optimizer holds no {'weight' if weights else 'parameter'} of the layers "
+                f"{', '.join(repr(self._record.names[l]) for l in layers)}, and {self.dose.name} "
+                "would change nothing: pass the one that trains them"
+            )
+
     def _refuse_at_once(self) -> None:
         """What a technique cannot act on, as far as it can be told without a forward pass."""
-        technique, chosen, held = self.dose.technique, self._record.chosen, self._parameters()
-        if not any(p in held for layer in chosen for p in layer.parameters()):
-            raise ValueError(
-                "the optimizer holds no parameter of the layers "
-                f"{', '.join(map(repr, chosen.values()))}: pass the one that trains this model"
-            )
+        technique, chosen = self.dose.technique, self._record.chosen
         if technique.looks_at == "outputs" and chosen != self._record.names:
             raise ValueError(f"{self.dose.name} acts on the last hidden layer; leave layers= out")
         for layer, name in chosen.items():
@@ -279,6 +292,7 @@ class Reinforcement:
                     f"layer {name!r}: its weight is computed by a parametrization; leave it out by "
                     "layers=, or remove the parametrization"
                 )
+        self._refuse_untrained(chosen)
         if not self._redraws:
             return
         if any(isinstance(optimizer, LBFGS) for optimizer in self.optimizers):
@@ -299,11 +313,10 @@ class Reinforcement:
         self.steps += 1
         technique = self.dose.technique
         if technique.change and self.dose.due(self.steps):
-            trained = {p for p in self._parameters() if p.requires_grad}
-            treated = [h for h in self._treated() if h.weight in trained]
+            treated = self._trained(self._treated())
             if self._redraws and self._record.calls:
                 for layer in treated:
-                    if self._receivers[layer].weight in trained:
+                    if self._trained([self._receivers[layer]]):
                         self._renew(layer, self._receivers[layer])
                 self._record.alive.clear()
             elif not self._redraws:

@@ -138,7 +138,7 @@ def test_random_networks_and_loops(made, dose, dtype, momentum, parts, last_froz
         )  # fmt: skip
     except ValueError as error:
         idle = not any(map(dose.due, range(1, 1000))) and "never acts" in str(error)
-        assert idle or "no hidden one" in str(error) or "holds no parameter" in str(error)
+        assert idle or "no hidden one" in str(error) or "holds no " in str(error)
         return
     for step in range(3):
         for _ in range(parts):

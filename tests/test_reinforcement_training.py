@@ -518,8 +518,9 @@ def test_what_can_be_refused_at_once_is():
         nn.utils.weight_norm(old[2])
     lazy = nn.Sequential(nn.LazyLinear(3), nn.Linear(3, 2))
     for technique, m, optimizer, options, message in (
-        ("weight_cosine", model, theirs, {}, "holds no parameter of the layers '0', '2', '4'"),
-        ("reinitialize", model, [theirs], {}, "pass the one that trains this model"),
+        ("weight_cosine", model, theirs, {}, "holds no weight of the layers '0', '2', '4'"),
+        ("prediction_diversity", model, theirs, {}, "holds no parameter of the layers '0', '2'"),
+        ("reinitialize", model, [theirs], {}, "pass the one that trains them"),
         ("reinitialize", model, lbfgs, {}, "cannot make LBFGS"),
         ("weight_cosine", model, mine, {"layers": ["3"]}, "unknown layer '3'; choose one of 0, 2"),
         ("weight_cosine", model, mine, {"layers": lambda n, l: False}, "chooses none of 0, 2, 4"),
@@ -541,6 +542,36 @@ def test_what_can_be_refused_at_once_is():
     reinforced(model, mine, "weight_cosine", layers=["4"])
     with pytest.raises(ValueError, match="called before the last, '4'"):
         model(x)
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_an_optimizer_of_the_last_layer_alone_is_refused(technique):
+    """But for penalties of outputs, which depend on its weights."""
+    model, (x, _) = net(), batch(0)
+    diverse = reinforced(model, torch.optim.SGD(model[4].parameters(), lr=0.1), technique)
+    if TECHNIQUES[technique].looks_at == "outputs":
+        model(x)
+        diverse.penalty().backward()
+        assert model[4].weight.grad.any()
+    else:
+        what = "parameter" if technique == "activation_decorrelation" else "weight"
+        with pytest.raises(ValueError, match=f"holds no {what} of the layers '0', '2', and"):
+            model(x)
+
+
+@pytest.mark.parametrize("technique", [t for t in PENALTIES if TECHNIQUES[t].looks_at == "weights"])
+def test_penalties_of_weights_are_of_those_that_are_trained(technique):
+    model, (x, _) = net(), batch(0)
+    optimizer = torch.optim.SGD(model[2:].parameters(), lr=0.1)
+    diverse = reinforced(model, optimizer, technique)
+    for trained in ([2], [0, 2]):  # one joins
+        model(x)
+        expected = sum(0.1 * TECHNIQUES[technique].penalty(model[l].weight) for l in trained)
+        torch.testing.assert_close(diverse.penalty(), expected)
+        diverse.penalty().backward()
+        assert [l for l in (0, 2) if model[l].weight.grad is not None] == trained
+        if 0 not in trained:
+            optimizer.add_param_group({"params": model[0].parameters()})
 
 
 @pytest.mark.parametrize("schedule, over, every", [
