@@ -38,6 +38,7 @@ class Recorder:
         model: a module, or what ``DistributedDataParallel`` or ``torch.compile`` made of it.
         layers: which of its layers are chosen, see ``Reinforcement``.
         values: whether inputs and outputs are kept, or only the order of calls.
+        copied: whether outputs are kept as they were, whatever acts on them in place afterwards.
         alive: whether to remember which inputs of a layer were not 0 in any pass.
         checked: is called after every training pass, to refuse a model that cannot be treated.
 
@@ -48,7 +49,13 @@ class Recorder:
     """
 
     def __init__(
-        self, model: nn.Module, layers: Choice, values: bool, alive: bool, checked: Callable
+        self,
+        model: nn.Module,
+        layers: Choice,
+        values: bool,
+        copied: bool,
+        alive: bool,
+        checked: Callable,
     ):
         self.group = None
         while isinstance(model, DistributedDataParallel) or hasattr(model, "_orig_mod"):
@@ -65,7 +72,7 @@ class Recorder:
         self.chosen = _chosen(self.names, layers)
         self.calls: dict[Layer, Call | None] = {}
         self.alive: dict[Layer, Tensor] = {}
-        self._values, self._remember, self._checked = values, alive, checked
+        self._values, self._copied, self._remember, self._checked = values, copied, alive, checked
 
     def attach(self) -> list[RemovableHandle]:
         """Begin. A compiled graph would hide what feeds what, so values break it at each layer."""
@@ -94,7 +101,8 @@ class Recorder:
             self.calls[layer] = None
             return
         given = args[0] if args else kwargs["input"]
-        self.calls[layer] = Call(given, output, output.grad_fn)
+        kept = output.clone() if self._copied else output
+        self.calls[layer] = Call(given, kept, output.grad_fn)
         if self._remember:
             alive = (units_first(layer, given.detach()) != 0).any(1)
             self.alive[layer] = self.alive.get(layer, False) | alive

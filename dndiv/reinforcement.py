@@ -96,7 +96,9 @@ class Reinforcement:
         self._generator = streams.generator("redraw", seed)
         of_weights = self.dose.technique.looks_at == "weights"
         self._redraws = self.dose.technique.change is not None and not of_weights
-        self._record = Recorder(model, layers, not of_weights, self._redraws, self._treated)
+        self._record = Recorder(
+            model, layers, not of_weights, activation is not None, self._redraws, self._treated
+        )
         self._refuse_at_once()
         # the order of calls, which layers are treated then, and which receive their outputs
         self._order: list[Layer] = []

@@ -386,10 +386,13 @@ def test_activations_are_what_the_following_layer_receives():
     one, two, three = received[1:]
     units = [one.movedim(1, 0).flatten(1), two.unflatten(1, (6, 4)).movedim(1, 0).flatten(1)]
     units.append(three.T)
-    expected = 0.1 * sum(penalties.activation_decorrelation(u) for u in units)
-    expected.backward()
-    for f, p in zip(found["received"], model.parameters()):
-        torch.testing.assert_close(f if f is None else f, p.grad)
+    said = [s.movedim(1, 0).flatten(1) for s in said[:3]]
+    for name, seen in (("received", units), ("said", said)):
+        model.zero_grad()
+        expected = 0.1 * sum(penalties.activation_decorrelation(u) for u in seen)
+        expected.backward(retain_graph=True)
+        for f, p in zip(found[name], model.parameters()):
+            torch.testing.assert_close(f, p.grad)
     assert (found["said"][0] - found["received"][0]).abs().max() > 1e-6
 
 
@@ -408,6 +411,22 @@ class Residual(nn.Module):
         else:
             new = new + h
         return self.head(F.gelu(new))
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda inplace: Residual(inplace),
+        lambda inplace: nn.Sequential(nn.Linear(6, 5), nn.ELU(inplace=inplace), nn.Linear(5, 3)),
+    ],
+    ids=["residual", "activation"],
+)
+def test_an_activation_is_of_the_output_before_anything_acts_on_it_in_place(made):
+    (x, _), found = batch(0), []
+    for inplace in (False, True):
+        torch.manual_seed(0)
+        found.append(gradients(made(inplace), "activation_decorrelation", x, activation=F.elu))
+    torch.testing.assert_close(*found)
 
 
 class Recurrent(nn.Module):
