@@ -45,7 +45,8 @@ class Recorder:
     Attributes:
         names: all linear and convolutional layers, with their names. chosen: those that are chosen.
         calls: what was recorded, by layer in the order of first calls. alive: bool [inputs] by
-            layer. group: the processes that train a copy each, or None.
+            layer. group: the processes that train a copy each, or None. training: whether the
+            latest pass was a training pass; another one leaves ``calls`` as they are.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Recorder:
                 "and so no hidden one"
             )
         self.chosen = _chosen(self.names, layers)
+        self.training = True  # where the model is not called as a whole, nothing says otherwise
         self.calls: dict[Layer, Call | None] = {}
         self.alive: dict[Layer, Tensor] = {}
         self._values, self._copied, self._remember, self._checked = values, copied, alive, checked
@@ -87,7 +89,8 @@ class Recorder:
         return self.__dict__ | {"calls": {}, "group": None}
 
     def _before(self, model, args) -> None:
-        if model.training and torch.is_grad_enabled():
+        self.training = model.training and torch.is_grad_enabled()
+        if self.training:
             self.calls.clear()
 
     def _after(self, *_) -> None:

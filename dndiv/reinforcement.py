@@ -200,7 +200,8 @@ class Reinforcement:
             )
 
         def add(criterion, args, loss):
-            if not self._record.calls or not torch.is_grad_enabled():
+            record = self._record
+            if not (record.training and record.calls and torch.is_grad_enabled()):
                 return None
             if not isinstance(loss, Tensor) or loss.dim():
                 raise ValueError(

@@ -303,9 +303,10 @@ def test_a_loop_that_cannot_be_edited(technique):
                     p.grad /= 1024
                 optimizer.step()
                 optimizer.zero_grad()
-                model.eval()
-                assert criterion(model(x), y) == F.cross_entropy(model(x), y)  # with gradients
-                model.train()
+            model.eval()
+            out = model(x)  # with gradients, and between steps
+            model.train()
+            assert criterion(out, y) == F.cross_entropy(out, y)
         found.append((losses, flat(model)))
         diverse.remove()
         assert not criterion._forward_hooks
