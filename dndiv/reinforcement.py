@@ -164,10 +164,11 @@ class Reinforcement:
 
     # -------------------------------------------------------------------------------- the penalty
     def penalty(self) -> Tensor:
-        """What to add to the loss of the latest forward pass: a scalar; 0 if nothing is due."""
+        """What to add to the loss of the latest forward pass: a scalar; 0 if nothing is due, and
+        after ``remove``, so that a loop may go on. Raises RuntimeError before any training pass."""
         technique = self.dose.technique
         total = torch.zeros((), device=next(self._record.model.parameters()).device)
-        if technique.penalty is None or not self.dose.due(self.steps):
+        if not self._handles or technique.penalty is None or not self.dose.due(self.steps):
             return total
         hidden, outgoing = self._treated(), []
         if technique.looks_at == "weights":
@@ -209,7 +210,8 @@ class Reinforcement:
                 )
             return loss + self.penalty()
 
-        self._handles.append(criterion.register_forward_hook(Watch(add)))
+        if self._handles:  # else there is nothing to add
+            self._handles.append(criterion.register_forward_hook(Watch(add)))
 
     def _coefficient(self, measured: Callable[[], Tensor]) -> Tensor | float:
         c = self.dose.at(self.steps)

@@ -313,6 +313,25 @@ def test_a_loop_that_cannot_be_edited(technique):
     assert found[0][0] == found[1][0] and torch.equal(found[0][1], found[1][1])
 
 
+@pytest.mark.parametrize("technique", TECHNIQUES)
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_loop_goes_on_after_the_reinforcement_is_removed(technique, steps):
+    found = []
+    for removed in (True, False):
+        model, criterion = net(), nn.CrossEntropyLoss()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        diverse = reinforced(model, optimizer, technique)
+        train(model, optimizer, diverse, range(steps))
+        diverse.remove()
+        diverse.add_to(criterion)
+        for x, y in map(batch, range(3)):
+            assert criterion(model(x), y) == F.cross_entropy(model(x), y)
+            (F.cross_entropy(model(x), y) + (diverse.penalty() if removed else 0)).backward()
+            optimizer.step()
+        found.append(flat(model))
+    assert torch.equal(*found)
+
+
 def test_losses_that_are_no_means_are_refused():
     model = net()
     diverse = reinforced(model, torch.optim.SGD(model.parameters(), lr=0.1), "weight_cosine")
