@@ -146,8 +146,13 @@ class Reinforcement:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken, bit for bit as the uninterrupted run.
 
-        Raises ValueError if the state is of another technique or another model.
+        Raises ValueError if the state lacks something, or is of another technique or another model.
         """
+        if missing := [key for key in self.state_dict() if key not in state]:
+            raise ValueError(
+                f"the state has no {', '.join(map(repr, missing))}: pass what state_dict() of a "
+                "Reinforcement returned"
+            )
         if state["technique"] != self.dose.name:
             raise ValueError(f"a state of {state['technique']!r} is not one of {self.dose.name!r}")
         layers, alive = {name: layer for layer, name in self._record.names.items()}, {}

@@ -137,6 +137,13 @@ def test_states_of_others_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             diverse.load_state_dict(state | {"alive": alive})
+    for other, missing in (
+        ({}, "'technique', 'steps', 'random', 'alive'"),
+        (model.state_dict(), "'technique', 'steps', 'random', 'alive'"),
+        ({k: v for k, v in state.items() if k != "random"}, "'random'"),
+    ):
+        with pytest.raises(ValueError, match=f"the state has no {missing}: pass what state_dict"):
+            diverse.load_state_dict(other)
     assert diverse.steps == 1 and list(diverse.state_dict()["alive"]) == ["0", "2", "4"]
 
 
