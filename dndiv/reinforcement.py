@@ -192,12 +192,14 @@ class Reinforcement:
                 total = total + (c * technique.penalty(rows, *outgoing)).sum()
             return total
 
+    @typed
     def add_to(self, criterion: nn.Module) -> None:
         """Add the penalty to the loss that a module returns, for a loop that cannot be edited.
 
         What ``criterion(model(x), y)`` returns has the penalty in it, so that its gradient is right
         however the loop scales and accumulates the loss. After an evaluation pass, and without
-        gradients, nothing is added. Raises ValueError unless the loss is a mean over samples.
+        gradients, nothing is added. Raises ValueError unless the criterion is a module, such as
+        ``nn.CrossEntropyLoss()``, and its loss a mean over samples.
         """
         if getattr(criterion, "reduction", "mean") != "mean":
             raise ValueError(

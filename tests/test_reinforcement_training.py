@@ -345,6 +345,8 @@ def test_losses_that_are_no_means_are_refused():
     for reduction in ("sum", "none"):
         with pytest.raises(ValueError, match=f"reduction='{reduction}'"):
             diverse.add_to(nn.CrossEntropyLoss(reduction=reduction))
+    with pytest.raises(ValueError, match="add_to: criterion must be a module, not <function cross"):
+        diverse.add_to(F.cross_entropy)
 
     class Each(nn.Module):
         def forward(self, outputs, y):
