@@ -54,6 +54,15 @@ def test_one_network_apart_makes_its_side_wider_and_the_other_no_narrower():
     assert (found.low, found.high) == pytest.approx(by_hand(left, 0.1))
 
 
+def test_no_interval_of_what_is_not_negative_has_a_loss_of_more_than_all():
+    treated, baseline = [0.9] * 10, [0.11] * 8 + [0.25] * 2  # two of ten have left chance
+    for of in (effects.effect, effects.between):
+        found = of(treated, baseline)
+        assert found.low == -1 and found.high > found.estimate > 4
+    found = effects.effect([-v for v in treated], baseline)
+    assert found.low < found.estimate < -5
+
+
 def test_the_p_value_of_few_seeds_is_the_exact_sign_flip_one():
     found = effects.effect([2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 1.0, 1.0, 1.0, 1.0])
     assert found.p == pytest.approx(2 / 2**5)

@@ -94,10 +94,11 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
     often = ranks.best.idxmax()
     return (
         f"`{design.FOUND}`, in narrow rectifier networks without normalization: with both at their "
-        f"best learning rates, on images, it has {middle} in the median with three or five hidden "
-        f"layers ({low} to {high}; above zero in {sum(r.low > 0 for r in deep)} of {len(deep)} "
-        f"intervals, below in {sum(r.high < 0 for r in deep)}) against PyTorch's default, and "
-        f"{flat} with one; on {series} up to {most}; {_n([r.n for r in found])}. Deep on images, "
+        f"best learning rates, on images, it gains {middle} in the median with three or five "
+        f"hidden layers ({low} to {high}; above zero in {sum(r.low > 0 for r in deep)} of "
+        f"{len(deep)} intervals, below in {sum(r.high < 0 for r in deep)}) against PyTorch's "
+        f"default, and {flat} with one; on {series} up to {most}; {_n([r.n for r in found])}. Deep "
+        "on images, "
         f"its best learning rates are {_rates(at_best, design.FOUND)}; the default's, "
         f"{_rates(at_best, 'default')}. No start is the best everywhere: mean ranks of "
         f"{len(ranks)} are {standing}; first most often is {findings.start_title(often)}, in "
@@ -131,10 +132,11 @@ def _rates(at_best: pd.DataFrame, start: str) -> str:
     """From which to which a start's best learning rates go in deep networks on images."""
     images = at_best[(at_best.arm == start) & (at_best.data != names.SERIES)]
     deep = images[images.setting != "shallow"]
-    return " and ".join(
-        f"{of.min():g} to {of.max():g} with {names.title(name, names.OPTIMIZERS)}"
-        for name, of in deep.groupby("optimizer", sort=False).rate
-    )
+    said = []
+    for name, of in deep.groupby("optimizer", sort=False).rate:
+        ends = " to ".join(f"{rate:g}" for rate in sorted({of.min(), of.max()}))
+        said.append(f"{ends} with {names.title(name, names.OPTIMIZERS)}")
+    return " and ".join(said)
 
 
 def _tried(results: list[Result]) -> str:

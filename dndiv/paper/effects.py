@@ -52,8 +52,10 @@ def effect(treated: Sequence[float], baseline: Sequence[float], test: bool = Tru
             f"treated and baseline are paired by seed: shapes {t.shape} and {b.shape} do not match"
         )
     estimate, u = ratio(t, b)
+    low, high = interval(estimate, u)
+    low = _possible(low, t)
     p = _permuted(t - b, _flips(len(t))) if test and len(t) > 1 else np.nan
-    return Effect(float(estimate), *map(float, interval(estimate, u)), p, len(t))
+    return Effect(float(estimate), float(low), float(high), p, len(t))
 
 
 def between(treated: Sequence[float], baseline: Sequence[float]) -> Effect:
@@ -64,9 +66,15 @@ def between(treated: Sequence[float], baseline: Sequence[float]) -> Effect:
     estimate = _quotient(t, b)[0] - 1
     parts = (t - t.mean()) / len(t), -(1 + estimate) * (b - b.mean()) / len(b)
     low, high = interval(estimate, *(u / b.mean() for u in parts))
+    low = _possible(low, t)
     test = min(len(t), len(b)) > 1
     p = _permuted(np.append(t, b), _splits(len(t), len(b))) if test else np.nan
     return Effect(float(estimate), float(low), float(high), p, len(t) + len(b))
+
+
+def _possible(low, t):
+    """The lower end of a relative effect: what is not negative loses no more than all of it."""
+    return np.maximum(low, -1) if t.min() >= 0 else low
 
 
 def ratio(t: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
