@@ -34,7 +34,7 @@ def arguments(module: nn.Module, inputs: Any) -> tuple[tuple, dict]:
         raise ValueError(f"the inputs are empty: {FORMS}")
     wrapped = (nn.DataParallel, nn.parallel.DistributedDataParallel)
     while isinstance(module, wrapped) or hasattr(module, "_orig_mod"):  # these take anything
-        module = module.module if isinstance(module, wrapped) else module._orig_mod
+        module = module.module if isinstance(module, wrapped) else module._orig_mod  # type: ignore
     parameters = inspect.signature(module.forward).parameters.values()
     places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     needed = [p.name for p in places if p.default is p.empty]
@@ -123,7 +123,7 @@ def training(module: nn.Module) -> Iterator[None]:
                 m.training = mode
             with torch.no_grad():
                 for m, name, buffer, value in buffers:
-                    m._buffers[name] = buffer.copy_(value)
+                    m._buffers[name] = buffer.copy_(value)  # type: ignore[union-attr]
 
 
 @contextmanager
