@@ -11,6 +11,8 @@ from dndiv.paper.claims import OFF, TOGETHER, Result
 from dndiv.paper.names import CELL
 from dndiv.paper.report import MARK, measured, percent, share
 
+UNSEARCHED = "FashionMNIST"  # the data set that had no part in the search for ``design.FOUND``
+
 
 def lines(results: list[Result], early: pd.DataFrame) -> str:
     """The five lines (Markdown). early: the table."""
@@ -88,6 +90,8 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
     most = percent(max(r.estimate for r in found if r.setting.startswith(series)
                        and "10×10" not in r.setting))  # fmt: skip
     against = _settings(results, "finding-best-start")
+    places = reached.index.get_level_values
+    unseen = (places("data") == UNSEARCHED) & (places("setting") != "10×10")
     standing = ", ".join(
         f"{findings.start_title(s)} {ranks['rank'][s]:.1f}" for s in ranks.index[:3]
     )
@@ -97,10 +101,12 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
         f"best learning rates, on images, it gains {middle} in the median with three or five "
         f"hidden layers ({low} to {high}; above zero in {sum(r.low > 0 for r in deep)} of "
         f"{len(deep)} intervals, below in {sum(r.high < 0 for r in deep)}) against PyTorch's "
-        f"default, and {flat} with one; on {series} up to {most}; {_n([r.n for r in found])}. Deep "
-        "on images, "
-        f"its best learning rates are {_rates(at_best, design.FOUND)}; the default's, "
-        f"{_rates(at_best, 'default')}. No start is the best everywhere: mean ranks of "
+        f"default, and {flat} with one; on {series} up to {most}; {_n([r.n for r in found])}. It "
+        f"was found by a search on MNIST and {series}; on {names.title(UNSEARCHED, names.DATA)}, "
+        f"which had no part in it, {_jointly(reached[unseen], design.FOUND, 'default')} without "
+        "ten layers of 10. Deep on images, its best learning rates are "
+        f"{_rates(at_best, design.FOUND)}; the default's, {_rates(at_best, 'default')}. No start "
+        "is the best everywhere: mean ranks of "
         f"{len(ranks)} are {standing}; first most often is {findings.start_title(often)}, in "
         f"{ranks.best[often]} of {len(found)} settings; `{design.FOUND}` is at worst "
         f"{percent(ranks.least[design.FOUND])} from the first, and against the best other start: "
@@ -120,7 +126,11 @@ def _filtered(convolution: pd.DataFrame) -> str:
             for row in rows.to_dict("records")
         )
         said.append(f"{findings.start_title(arm)} {by}")
-    return f"at best learning rates, against PyTorch's default: {'; '.join(said)} ({_n(found.n)})"
+    where = names.title(convolution.data.iloc[0], names.DATA)
+    return (
+        f"on {design.FEW_IMAGES:,} images of {where}, at best learning rates, against PyTorch's "
+        f"default: {'; '.join(said)} ({_n(found.n)})"
+    )
 
 
 def _n(counts: Iterable[int]) -> str:
