@@ -1,5 +1,6 @@
 """Verdicts follow from the tables, and what is published follows from the verdicts."""
 
+import dataclasses
 import json
 import math
 
@@ -299,21 +300,28 @@ class TestReference:
         wrong = text.replace("undecided in", "reproduced in")
         assert wrong != text and report.generated(wrong, self.folder) == text
         with pytest.raises(
-            ValueError, match="unknown generated part 'x'; choose one of short, answer"
+            ValueError, match="unknown generated part 'x'; choose one of brief, answer"
         ):
             report.generated("<!-- begin x --><!-- end x -->", self.folder)
 
     def test_another_table_gives_other_words(self):
         early, results = self.table("early"), self.committed
-        said = answer.lines(results, early)
-        assert len(said.splitlines()) == 5
+        others = self.table("peers"), self.table("convolution")
+        brief = answer.brief(results, early, *others)
+        assert len(brief.splitlines()) == 5 and len(brief.split()) < 350
+        assert "Should I use it?** Not as a rule" in brief
         best = early[early.arm == "zero_bias"].assign(value=0.99)
-        others = early[early.arm != "zero_bias"]
-        assert "13 starts (`relayed` is not among them) in 12 of 12" in answer.lines(
-            results, pd.concat([others, best])
-        )
+        rest = early[early.arm != "zero_bias"]
+        said = answer.lines(results, pd.concat([rest, best]), *others)
+        assert "13 starts (`relayed` is not among them) in 12 of 12" in said
         dead = early.assign(value=early.value.where(early.measure != "accuracy", 0.1))
-        assert "MNIST, tiny, SGD 100 % and 100 % (p = 1)" in answer.lines(results, dead)
+        said = answer.lines(results, dead, *others)
+        assert "MNIST, tiny, SGD 100 % and 100 % (p = 1)" in said
+        good = [
+            dataclasses.replace(r, verdict="reproduced") if r.claim == "finding-tuned-40" else r
+            for r in results
+        ]
+        assert "Should I use it?** As a rule" in answer.brief(good, early, *others)
 
     def test_they_say_where_they_come_from_and_are_small(self):
         facts = json.loads((self.folder / "provenance.json").read_text("utf8"))

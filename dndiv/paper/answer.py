@@ -14,34 +14,117 @@ from dndiv.paper.report import MARK, measured, percent, share
 UNSEARCHED = "FashionMNIST"  # the data set that had no part in the search for ``design.FOUND``
 
 
-def lines(results: list[Result], early: pd.DataFrame) -> str:
-    """The five lines (Markdown). early: the table."""
-    values = outcomes.early_accuracy(early)
-    parts = {
-        "The 40 %": _claim(results, values),
-        "Scale or decorrelation": _scale(results, values),
-        "The best start": _best(values, results),
-        "Techniques": _techniques(results),
-        "Networks that do not learn at all": _dead(early),
-    }
-    return "\n".join(f"* **{what}:** {said}." for what, said in parts.items())
-
-
-def short(
+def brief(
     results: list[Result], early: pd.DataFrame, peers: pd.DataFrame, convolution: pd.DataFrame
 ) -> str:
-    """The same for who has a minute (Markdown). early, peers, convolution: the tables."""
+    """Five lines for who has a minute (Markdown). early, peers, convolution: the tables."""
     parts = {
-        "Is it 40 %?": _forty(results, outcomes.early_accuracy(early)),
-        "Decorrelation alone:": _alone(results),
+        "Is it 40 %?": _forty_briefly(results, outcomes.early_accuracy(early)),
+        "Should I use it?": _used(results),
+        "What instead, and where?": _instead_briefly(results, convolution),
+        "At which learning rate?": _rates_briefly(results, outcomes.rated(peers)),
+        "Do techniques help during training?": _tried_briefly(results),
+    }
+    return _listing(parts)
+
+
+def lines(
+    results: list[Result], early: pd.DataFrame, peers: pd.DataFrame, convolution: pd.DataFrame
+) -> str:
+    """The same at length (Markdown)."""
+    values = outcomes.early_accuracy(early)
+    parts = {
+        "The 40 %:": _forty(results, values),
+        "Scale or decorrelation:": _scale(results, values),
         "Use instead": _instead(results, peers),
+        "At the usual learning rates": _highest(values),
         "In a small convolutional network,": _filtered(convolution),
         "Techniques": _tried(results),
+        "Local minima:": _techniques(results),
         "Redundancy and diversity:": _redundant(results),
+        "Networks that do not learn at all:": _dead(early),
     }
+    return _listing(parts)
+
+
+def _listing(parts: dict[str, str]) -> str:
     return "\n".join(f"* **{what}** {said}." for what, said in parts.items())
 
 
+# ------------------------------------------------------------------------------------ in a minute
+def _forty_briefly(results: list[Result], values: pd.DataFrame) -> str:
+    every, there = _settings(results, "early-40"), _reproduced(results)
+    [whole] = _together(results, "early-40")
+    return (
+        f"At the usual learning rates in {len(there)} of {len(every)} settings, and "
+        f"{_of_scale(results, values)} of the gain there is left without decorrelation: it is the "
+        f"scale of the draw. In the median setting the gain is "
+        f"{percent(median(r.estimate for r in every))}; decorrelation alone gives "
+        f"{measured(whole.alone[report.SCALES[0]])} over all settings ({_n(r.n for r in every)})"
+    )
+
+
+def _used(results: list[Result]) -> str:
+    found = _settings(results, "finding-tuned-40")
+    better, worse = _count(found, claims.REPRODUCED), len(_opposite(found))
+    return (
+        f"{_advised(better, worse, len(found))} With both at their best learning rates it is "
+        f"surely better than PyTorch's default, by more than {share(found[0].margin)}, in {better} "
+        f"of {len(found)} settings, surely worse in {worse}, and in the median "
+        f"{percent(median(r.estimate for r in found))} ({_n(r.n for r in found)})"
+    )
+
+
+def _advised(better: int, worse: int, of: int) -> str:
+    """What a share of settings comes to: half of them make a rule."""
+    return "As a rule." if better > max(worse, of / 2) else "Not as a rule."
+
+
+def _instead_briefly(results: list[Result], convolution: pd.DataFrame) -> str:
+    deep, flat, ten, _ = _kinds(results)
+    middle = percent(median(r.estimate for r in deep))
+    filtered = _against_default(convolution, [design.FOUND])[design.FOUND]
+    return (
+        f"`{design.FOUND}`, which a search here has found, in narrow rectifier networks: on "
+        f"images, at best rates, {middle} in the median with three or five hidden layers "
+        f"({_range(deep)}), {_range(ten)} with ten ({_n(r.n for r in deep + ten)}); "
+        f"{percent(median(r.estimate for r in flat))} with one, and in a small convolutional "
+        f"network {filtered}"
+    )
+
+
+def _range(found: list[Result]) -> str:
+    estimates, above = [r.estimate for r in found], sum(r.low > 0 for r in found)
+    ends = f"{percent(min(estimates))} to {percent(max(estimates))}"
+    return f"{ends}, surely a gain in {above} of {len(found)}"
+
+
+def _rates_briefly(results: list[Result], at_best: pd.DataFrame) -> str:
+    against = _settings(results, "finding-best-start")
+    best = _count(against, claims.REPRODUCED)
+    return (
+        f"Deep on images `{design.FOUND}` is best at {_rates(at_best, design.FOUND)}, PyTorch's "
+        f"default at {_rates(at_best, 'default')}. No start is the best everywhere: "
+        f"`{design.FOUND}` surely beats the {len(design.PEERS) - 1} others in {best} of "
+        f"{len(against)} settings, and surely loses to the best of them in "
+        f"{len(_opposite(against))}"
+    )
+
+
+def _tried_briefly(results: list[Result]) -> str:
+    off, good, rest = _tallied(results)
+    twins = [r for r in good if r.alone]
+    by_scale = sum(r.carried_by == "scale" for r in twins)
+    tried, acting = len(off + good + rest), len(good + rest)
+    return (
+        f"In {len(off)} of {tried} cases no coefficient was better than none on held-out inputs; "
+        f"in {len(good)} of the other {acting} it surely helps, yet of {len(twins)} that have a "
+        f"twin with norms held, in {by_scale} nothing is shown to be left there. First over all "
+        f"settings: {_ahead(results)}"
+    )
+
+
+# -------------------------------------------------------------------------------------- at length
 def _forty(results: list[Result], values: pd.DataFrame) -> str:
     """The 40 % at the usual learning rates, and what becomes of it at best ones."""
     every, there = _settings(results, "early-40"), _reproduced(results)
@@ -50,14 +133,15 @@ def _forty(results: list[Result], values: pd.DataFrame) -> str:
     reach = [r for r in tuned if r.estimate >= whole.published]
     least = share(tuned[0].margin)
     return (
-        f"In {len(there)} of {len(every)} settings ({_named(there)}), and there "
-        f"{_of_scale(results, values)} of it is left without decorrelation: it is the scale of the "
-        f"draw, with biases at zero. Elsewhere {report.in_words(claims.counts(rest))}; the "
-        f"opposite in {len(_opposite(every))} ({_named(_opposite(every))}). The median setting has "
+        f"at the usual learning rates in {len(there)} of {len(every)} settings "
+        f"({_listed(there)}), and there {_of_scale(results, values)} of it is left without "
+        "decorrelation: it is the scale of the draw, with biases at zero. Elsewhere "
+        f"{report.in_words(claims.counts(rest))}; the opposite in {len(_opposite(every))} "
+        f"({_listed(_opposite(every))}). The median setting has "
         f"{percent(median(r.estimate for r in every))}, the mean is {measured(vars(whole))}, and "
         f"{_jointly(_elsewhere(results, values), 'decorrelated', 'default')} without those "
-        f"{len(there)}. That is at the usual learning rates; with both sides at their own best, in "
-        f"{len(tuned)} settings, it is {share(whole.published)} or more in {len(reach)} "
+        f"{len(there)}. With both sides at their own best learning rates, in {len(tuned)} "
+        f"settings, it is {share(whole.published)} or more in {len(reach)} "
         f"({_named(reach)}), surely above {least} in {_count(tuned, claims.REPRODUCED)}, surely "
         f"below -{least} in {len(_opposite(tuned))}, and in the median "
         f"{percent(median(r.estimate for r in tuned))}"
@@ -82,13 +166,10 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
     reached = outcomes.early_accuracy(at_best)
     ranks = findings.standings(reached[[s for s in design.PEERS if s in reached]])
     found = _settings(results, "finding-relayed")
-    series = names.title(names.SERIES, names.DATA)
-    images = [r for r in found if series not in r.setting]
-    deep = [r for r in images if "shallow" not in r.setting and "10×10" not in r.setting]
+    deep, flat, _, others = _kinds(results)
     low, middle, high = (percent(f(r.estimate for r in deep)) for f in (min, median, max))
-    flat = percent(median(r.estimate for r in images if "shallow" in r.setting))
-    most = percent(max(r.estimate for r in found if r.setting.startswith(series)
-                       and "10×10" not in r.setting))  # fmt: skip
+    most = percent(max(r.estimate for r in others if "10×10" not in r.setting))
+    series = names.title(names.SERIES, names.DATA)
     against = _settings(results, "finding-best-start")
     places = reached.index.get_level_values
     unseen = (places("data") == UNSEARCHED) & (places("setting") != "10×10")
@@ -99,14 +180,13 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
     return (
         f"`{design.FOUND}`, in narrow rectifier networks without normalization: with both at their "
         f"best learning rates, on images, it gains {middle} in the median with three or five "
-        f"hidden layers ({low} to {high}; above zero in {sum(r.low > 0 for r in deep)} of "
-        f"{len(deep)} intervals, below in {sum(r.high < 0 for r in deep)}) against PyTorch's "
-        f"default, and {flat} with one; on {series} up to {most}; {_n([r.n for r in found])}. It "
-        f"was found by a search on MNIST and {series}; on {names.title(UNSEARCHED, names.DATA)}, "
-        f"which had no part in it, {_jointly(reached[unseen], design.FOUND, 'default')} without "
-        "ten layers of 10. Deep on images, its best learning rates are "
-        f"{_rates(at_best, design.FOUND)}; the default's, {_rates(at_best, 'default')}. No start "
-        "is the best everywhere: mean ranks of "
+        f"hidden layers ({low} to {high}; {_surely(deep)}) against PyTorch's default, and "
+        f"{percent(median(r.estimate for r in flat))} with one; on {series} up to {most}; "
+        f"{_n(r.n for r in found)}. It was found by a search on MNIST and {series}; on "
+        f"{names.title(UNSEARCHED, names.DATA)}, which had no part in it, "
+        f"{_jointly(reached[unseen], design.FOUND, 'default')} without ten layers of 10. Deep on "
+        f"images, its best learning rates are {_rates(at_best, design.FOUND)}; the default's, "
+        f"{_rates(at_best, 'default')}. No start is the best everywhere: mean ranks of "
         f"{len(ranks)} are {standing}; first most often is {findings.start_title(often)}, in "
         f"{ranks.best[often]} of {len(found)} settings; `{design.FOUND}` is at worst "
         f"{percent(ranks.least[design.FOUND])} from the first, and against the best other start: "
@@ -114,27 +194,50 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
     )
 
 
+def _kinds(results: list[Result]) -> tuple[list[Result], ...]:
+    """What the found start gives, on images with several hidden layers, with one, and with ten; and
+    elsewhere."""
+    series = names.title(names.SERIES, names.DATA)
+    kinds: tuple[list[Result], ...] = [], [], [], []
+    for r in _settings(results, "finding-relayed"):
+        of = 3 if r.setting.startswith(series) else 2 if "10×10" in r.setting else 0
+        kinds[1 if not of and "shallow" in r.setting else of].append(r)
+    return kinds
+
+
+def _surely(found: list[Result]) -> str:
+    """In how many of the intervals zero is on which side."""
+    above, below = sum(r.low > 0 for r in found), sum(r.high < 0 for r in found)
+    return f"above zero in {above} of {len(found)} intervals, below in {below}"
+
+
 def _filtered(convolution: pd.DataFrame) -> str:
     """Starts in a small convolutional network at their best rates, against PyTorch's default."""
-    values = outcomes.early_accuracy(outcomes.rated(convolution))
-    arms = [arm for arm in ("decorrelated", design.FOUND, "balanced") if arm in values]
-    found = outcomes.effects(values, [(arm, "default") for arm in arms])
-    said = []
-    for arm, rows in found.groupby("treated", sort=False):
-        by = " and ".join(
-            f"{measured(row)} with {names.title(row['optimizer'], names.OPTIMIZERS)}"
-            for row in rows.to_dict("records")
-        )
-        said.append(f"{findings.start_title(arm)} {by}")
+    found = _against_default(convolution, ["decorrelated", design.FOUND, "balanced"])
+    said = "; ".join(f"{findings.start_title(arm)} {by}" for arm, by in found.items())
     where = names.title(convolution.data.iloc[0], names.DATA)
     return (
         f"on {design.FEW_IMAGES:,} images of {where}, at best learning rates, against PyTorch's "
-        f"default: {'; '.join(said)} ({_n(found.n)})"
+        f"default: {said}"
     )
 
 
+def _against_default(table: pd.DataFrame, arms: list[str]) -> dict[str, str]:
+    """By start, what it changes at best rates with each optimizer."""
+    values = outcomes.early_accuracy(outcomes.rated(table))
+    found = outcomes.effects(values, [(arm, "default") for arm in arms if arm in values])
+    said = {}
+    for arm, rows in found.groupby("treated", sort=False):
+        by = (
+            f"{measured(row)} with {names.title(row['optimizer'], names.OPTIMIZERS)}"
+            for row in rows.to_dict("records")
+        )
+        said[arm] = f"{' and '.join(by)}, {_n(rows.n)}"
+    return said
+
+
 def _n(counts: Iterable[int]) -> str:
-    least, most = min(counts), max(counts)
+    least, *_, most = sorted([*counts] * 2)
     return f"n = {least}" if least == most else f"n = {least} to {most}"
 
 
@@ -149,8 +252,9 @@ def _rates(at_best: pd.DataFrame, start: str) -> str:
     return " and ".join(said)
 
 
-def _tried(results: list[Result]) -> str:
-    """What became of techniques and of their rivals; Muon, which has no coefficient, apart."""
+def _tallied(results: list[Result]) -> tuple[list[Result], list[Result], list[Result]]:
+    """Techniques and rivals, in every setting: what is off; what is reproduced; and the rest. Muon,
+    which has no coefficient, is left out."""
     tried = [
         r
         for name in ("early-help", "finding-rivals")
@@ -161,8 +265,11 @@ def _tried(results: list[Result]) -> str:
     good, rest = (
         [r for r in acting if (r.verdict in claims.REPRODUCED) is o] for o in (True, False)
     )
-    twins = [r for r in good if r.alone]
-    by_scale = sum(r.carried_by == "scale" for r in twins)
+    return off, good, rest
+
+
+def _ahead(results: list[Result]) -> str:
+    """Which techniques are first over all settings, at the default's best rate; and Muon."""
     rivals = [r for r in results if r.claim == "finding-rivals" and r.setting == TOGETHER]
     ahead = sorted((r for r in rivals if r.group != design.MUON), key=lambda r: -r.estimate)[:2]
     muon = next((percent(r.estimate) for r in rivals if r.group == design.MUON), "–")
@@ -171,14 +278,21 @@ def _tried(results: list[Result]) -> str:
         f"({'by scale' if r.carried_by == 'scale' else 'not by scale' if r.alone else 'no twin'})"
         for r in ahead
     )
+    return f"{first}; Muon has {muon} in those with Adam"
+
+
+def _tried(results: list[Result]) -> str:
+    """What became of techniques and of their rivals."""
+    off, good, rest = _tallied(results)
+    twins = [r for r in good if r.alone]
+    by_scale = sum(r.carried_by == "scale" for r in twins)
     return (
-        f"and their rivals: in {len(off)} of {len(tried)} cases no coefficient beat none by "
-        f"{outcomes.ERRORS} standard errors on held-out inputs, so that nothing is tested; the "
-        f"other {len(acting)}: reproduced in {len(good)}, of which {len(twins)} have a twin with "
-        f"norms held, and in {by_scale} of these nothing is shown to be left there (*by scale*); "
-        f"{report.in_words(claims.counts(rest))}. At "
-        f"the best learning rate of PyTorch's default the first over all settings are {first}; "
-        f"Muon has {muon} in those with Adam"
+        f"and their rivals: in {len(off)} of {len(off + good + rest)} cases no coefficient beat "
+        f"none by {outcomes.ERRORS} standard errors on held-out inputs, so that nothing is tested; "
+        f"the other {len(good + rest)}: reproduced in {len(good)}, of which {len(twins)} have a "
+        f"twin with norms held, and in {by_scale} of these nothing is shown to be left there (*by "
+        f"scale*); {report.in_words(claims.counts(rest))}. At the best learning rate of PyTorch's "
+        f"default the first over all settings are {_ahead(results)}"
     )
 
 
@@ -201,12 +315,12 @@ def _redundant(results: list[Result]) -> str:
         f"half of the units near duplicates at the start cost early accuracy in "
         f"{_how_many(deep)} settings with several hidden layers "
         f"({share(min(r.estimate for r in deep))} to {share(max(r.estimate for r in deep))}), in "
-        f"{_how_many(flat)} with one ({_n([r.n for r in early])}). Over networks, diversity and "
+        f"{_how_many(flat)} with one ({_n(r.n for r in early)}). Over networks, diversity and "
         f"final accuracy correlate, {measured(vars(correlated))}; yet units that resemble another "
         f"are missed {way} where they are removed, {measured(vars(missed))}. Of the accuracy of "
         f"layers of 256, less than {share(wide[0].margin)} is lost with 16 in "
         f"{_suffice(results, '×16 against')}, with 8 in {_suffice(results, '×8 against')} "
-        f"({_n([r.n for r in wide])})"
+        f"({_n(r.n for r in wide)})"
     )
 
 
@@ -258,19 +372,6 @@ def _jointly(values: pd.DataFrame, treated: str, baseline: str) -> str:
     return measured(vars(outcomes.jointly(values, (treated, baseline))))
 
 
-def _claim(results: list[Result], values: pd.DataFrame) -> str:
-    [whole] = _together(results, "early-40")
-    opposite = _opposite(_settings(results, "early-40"))
-    rest = _jointly(_elsewhere(results, values), "decorrelated", "default")
-    return (
-        f"{report.headline(results, 'early-40')}. Reproduced, as a whole: "
-        f"{_listed(_reproduced(results))}; {_of_scale(results, values)} of that is there without "
-        "decorrelation (next line). "
-        f"The opposite: {_listed(opposite)}. The mean over all settings is "
-        f"{measured(vars(whole))}; without those that reproduce it, {rest}"
-    )
-
-
 def _of_scale(results: list[Result], values: pd.DataFrame) -> str:
     """Which share of an effect that is reproduced the same draw at the method's scale has."""
     alike = _alike(values)
@@ -284,41 +385,17 @@ def _alike(values: pd.DataFrame) -> dict[str, float]:
 
 
 def _scale(results: list[Result], values: pd.DataFrame) -> str:
-    [whole] = _together(results, "early-40")
     without = _alike(values)
     held = [
         f"{percent(without[r.setting])}, where the method gives {percent(r.estimate)} ({r.setting})"
         for r in _reproduced(results)
     ]
-    he, default = (measured(whole.alone[scale]) for scale in report.SCALES)
     rest = _jointly(_elsewhere(results, values), "equal_norms", "default")
     return (
         "where it is reproduced, the same draw at the method's scale, with biases at zero and "
         f"equal norms, not decorrelated, gives {'; '.join(held) or '–'}; elsewhere that changes "
         f"the early accuracy by {rest}. "
-        "Decorrelation alone (same draw, norms and biases), over all settings: "
-        f"{he} at the method's scale, {default} at PyTorch's"
-    )
-
-
-def _best(values: pd.DataFrame, results: list[Result]) -> str:
-    return f"{_highest(values)}. {_tuned(results)}"
-
-
-def _tuned(results: list[Result]) -> str:
-    """What is left where every start has its own best learning rate."""
-
-    found = _settings(results, "finding-relayed")
-    deepest = {r.setting for r in found if "10×10" in r.setting}
-    rest = [r.estimate for r in found if r.setting not in deepest]
-    middle, least, most = (percent(f(rest)) for f in (median, min, max))
-    best = claims.counts(_settings(results, "finding-best-start"))
-    return (
-        f"Each at its own best rate, `{design.FOUND}` against PyTorch's default: "
-        f"{_joint(results, 'finding-relayed')} over {len(found)} settings; without the "
-        f"deepest, 10×10, {middle} in the median, from {least} to {most}; "
-        f"against the best of the other {len(design.PEERS) - 1} starts "
-        f"{_joint(results, 'finding-best-start')}: {report.in_words(best)}"
+        f"Decorrelation alone (same draw, norms and biases) gives {_alone(results)}"
     )
 
 
@@ -339,7 +416,7 @@ def _highest(values: pd.DataFrame) -> str:
         if len(part)
     )
     return (
-        f"at the usual learning rates `{top}` has the highest mean of {every.shape[1]} starts "
+        f"`{top}` has the highest mean of {every.shape[1]} starts "
         f"(`{design.FOUND}` is not among them) in {wins} of {best.sum()} settings "
         f"({len(every) // best.sum()} seeds; chosen afterwards): against PyTorch's default "
         f"{_jointly(values, top, 'default')} over all settings, from {ranges}"

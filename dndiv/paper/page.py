@@ -102,7 +102,8 @@ def _findings(results: list[Result], preset: str) -> str:
     """The answer in five lines; of data that decide nothing, how many settings have which
     verdict."""
     if any(r.claim == "early-40" and r.verdict != NOT_TESTED for r in results):
-        return answer.lines(results, tables.read("early", preset)) + LEGEND
+        found = (tables.read(name, preset) for name in ("early", "peers", "convolution"))
+        return answer.brief(results, *found) + LEGEND
     every = dict.fromkeys(r.claim for r in results)
     return "\n".join(f"* {report.headline(results, name)}." for name in every) + LEGEND
 
@@ -166,7 +167,7 @@ def _times(facts: dict) -> list[tuple[str, str, str, str, str]]:
         return name, units, f"{seconds:,.1f}", f"{entry['peak_memory_mib']:,}", over
 
     trained = [
-        row(name, e, str(e["units"]), e["unit_seconds"], report.over_products(e, facts))
+        row(name, e, str(e["units"]), e["unit_seconds"], report.over_products(e))
         for name, e in facts.get("experiments", {}).items()
     ]
     return trained + [row(n, e, "–", e["seconds"]) for n, e in facts.get("steps", {}).items()]

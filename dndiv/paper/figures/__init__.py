@@ -470,18 +470,25 @@ def mark_changes(axis, low: float, high: float, most: float) -> None:
 
 def finish_changes(panels: Panels, above: str | None = None) -> plt.Figure:
     """One axis of logarithms of ratios for all panels, wide enough for all estimates and, where
-    they do not reach far beyond, their intervals."""
+    they do not reach far beyond, their intervals; one that does ends in an arrow."""
     found = pd.concat(panels.parts.values())
     low = min(max(found.low.min(), found.estimate.min() - 0.4), -0.03)
     high = max(min(found.high.max(), found.estimate.max() + 0.4), 0.03)
     room = 0.05 * (high - low)
     label = "change of early accuracy (95 % interval)"
     figure = panels.finish(label, above=above)
+    ends = low - room, high + room
     for ax in panels.axes.flat:
-        ax.set_xlim(low - room, high + room)
+        ax.set_xlim(ends)
+        for _, _, [bar] in ax.containers:
+            [((left, y), (right, _))] = bar.get_segments()
+            look = {"color": bar.get_color()[0], "ms": 5, "clip_on": False}
+            for end, marker, beyond in zip(ends, "<>", (left < ends[0], right > ends[1])):
+                if beyond:
+                    ax.plot(end, y, marker, **look)
     lay_out(figure)  # to know how wide a panel is
     wide = panels.axes[0, 0].get_window_extent().width
-    mark_changes(panels.axes[0, 0].xaxis, low - room, high + room, wide / 42)
+    mark_changes(panels.axes[0, 0].xaxis, *ends, wide / 42)
     return figure
 
 
