@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from dndiv.paper import compute, convolutions, data, design, products, report, run
+from dndiv.paper import cache, compute, convolutions, data, design, products, report, run
 from dndiv.paper.design import Convolution, Directions, Parity, Training
 
 ARMS = ("default", "decorrelated", "he")
@@ -123,28 +123,27 @@ def test_the_rate_is_of_one_thread_and_leaves_the_others():
 
 
 def test_a_run_says_how_far_it_is_from_its_products_and_an_older_one_that_it_does_not_know():
-    entry = {"macs": 10**12, "unit_seconds": 60.0}
-    facts = {"experiments": {"a": entry, "b": {"macs": 0, "unit_seconds": 1.0}}, "training": entry}
-    assert report._distance(facts) == "Training over its matrix products alone: not measured."
-    facts["matrix_gflops"] = 50.0  # 40 seconds
-    assert report.over_products(entry, facts) == "1.50"
+    entry = {"units": 2, "rated_units": 2, "rated_seconds": 60.0, "product_seconds": 40.0}
+    none = {"units": 1, "rated_units": 1, "rated_seconds": 1.0, "product_seconds": 0.0}
+    facts = {"experiments": {"a": entry, "b": none}, "training": entry}
     said = report._distance(facts)
-    assert "took 1.50 times" in said and "50 GF/s" in said and said.endswith("a 1.50, b –.")
-    assert report.over_products({"unit_seconds": 1.0}, facts) == "not measured"
+    assert said.endswith("when each unit was computed: 1.50; a 1.50, b –.")
+    for older in (entry | {"rated_units": 1}, {"units": 2, "unit_seconds": 60.0}):
+        assert report.over_products(older) == "not measured"
+        facts = {"experiments": {"a": older}, "training": older}
+        assert report._distance(facts).endswith("computed: not measured.")
 
 
-def test_the_rate_is_measured_in_as_many_processes_as_compute(monkeypatch):
-    units = [Directions("tiny", ARMS, (seed,)) for seed in range(2)]
-    asked = []
-
-    def processes(count):
-        asked.append(count)
-        return lambda work: [function(*args) for function, args, _ in work]
-
-    monkeypatch.delenv("DNDIV_CLUSTER", raising=False)
-    monkeypatch.setattr(products, "rate", lambda device: 7.0)
-    monkeypatch.setattr(run.joblib, "Parallel", processes)
-    assert run.rate(units, "cpu", 1) == run.rate(units[:1], "cpu", 2) == 7.0 and not asked
-    assert run.rate(units, "cpu", 3) == 7.0 and asked == [2, 2]  # to load torch, and to measure
-    monkeypatch.setenv("DNDIV_CLUSTER", "tcp://127.0.0.1:1")
-    assert run.rate(units, "cpu", 2) is None
+def test_the_speed_is_that_of_the_machine_when_each_unit_was_computed(results, monkeypatch):
+    drawn, *_ = design.units("directions", "smoke", ["Digits"])
+    units = [drawn, *design.units("early", "smoke", ["Digits"])[:2]]
+    speeds = iter([1.0, 0.003, 0.006])
+    monkeypatch.setattr(products, "rate", lambda device: next(speeds))
+    for unit in units:
+        cache.keep(*run._run(unit, "cpu"))
+    found = run._taken(units)
+    _, first, second = units
+    alone = 2e-9 * (products.macs(first) / 0.003 + products.macs(second) / 0.006)
+    assert found["rated_units"] == found["units"] == 3
+    assert found["product_seconds"] == round(alone, 1) > 0
+    assert found["rated_seconds"] == found["unit_seconds"]

@@ -388,8 +388,8 @@ def generated(text: str, folder: Path) -> str:
     )
     ours = [r for r in results if r.claim.startswith("finding-")]
     parts = {
-        "short": answer.short(results, early, peers, convolution),
-        "answer": answer.lines(results, early),
+        "brief": answer.brief(results, early, peers, convolution),
+        "answer": answer.lines(results, early, peers, convolution),
         "claims": per_claim([r for r in results if r not in ours]),
         "findings": per_claim(ours, "../"),
         "coverage": covers(pd.read_csv(folder / "coverage.csv")),
@@ -449,26 +449,22 @@ def promote() -> None:
         files.atomically(page, lambda part: part.write_text(text, "utf8"))
 
 
-def over_products(entry: dict, facts: dict) -> str:
-    """An experiment's time over that of its matrix products at the rate of a large one, which was
-    measured in the same run: "1.59"; "not measured" where provenance knows of none."""
-    rate = facts.get("matrix_gflops")
-    if not (rate and "macs" in entry):
+def over_products(entry: dict) -> str:
+    """The time of units over that of their matrix products alone, at the speed of a large product
+    that was measured just before each: "1.59"; "not measured" where any does not know it."""
+    if not entry.get("rated_units") or entry["rated_units"] < entry["units"]:
         return "not measured"
-    alone = 2 * entry["macs"] / rate / 1e9
-    return f"{entry['unit_seconds'] / alone:.2f}" if alone else "–"
+    alone = entry["product_seconds"]
+    return f"{entry['rated_seconds'] / alone:.2f}" if alone else "–"
 
 
 def _distance(facts: dict) -> str:
     """A sentence on how far all training, and each experiment, is from its matrix products."""
-    whole = over_products(facts.get("training", {}), facts)
-    if whole == "not measured":
-        return f"Training over its matrix products alone: {whole}."
-    parts = {name: over_products(e, facts) for name, e in facts["experiments"].items()}
-    said = ", ".join(f"{name} {part}" for name, part in parts.items())
+    parts = {name: over_products(e) for name, e in facts["experiments"].items()}
+    said = ", ".join(f"{name} {part}" for name, part in parts.items() if part != "not measured")
     return (
-        f"Training took {whole} times as long as its matrix products alone would take at the rate "
-        f"of a large one, {facts['matrix_gflops']:.0f} GF/s in each process: {said}."
+        "Training over its matrix products alone, at the speed of a large one when each unit was "
+        f"computed: {over_products(facts.get('training', {}))}{'; ' * bool(said)}{said}."
     )
 
 

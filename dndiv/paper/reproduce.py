@@ -127,8 +127,6 @@ def make_tables(state: "State", device: str, jobs: int | None) -> bool:
         return False
     todo = run.all_missing(preset, names)  # all have a part in what is recorded
     _say(notice or f"data: {', '.join(data.DATA[n] for n in names)}")
-    known = files.known(state.folder / "provenance.json")
-    rate = run.rate(todo, device, jobs) if todo else known.get("matrix_gflops")
     run.compute_units(preset, todo, device, jobs)
     wrote = time.perf_counter()
     run.write(preset, names, list(stale), jobs)
@@ -142,7 +140,6 @@ def make_tables(state: "State", device: str, jobs: int | None) -> bool:
         "versions": provenance.versions(),
         "machine": provenance.machine(),
         "arithmetic": run.arithmetic(jobs),
-        "matrix_gflops": rate,
         "device": device,
         "notice": notice,
         "data": {name: data.checksum(name) for name in dict.fromkeys((*names, SERIES))},

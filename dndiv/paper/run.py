@@ -2,7 +2,6 @@
 
 import os
 import re
-import statistics
 import sys
 import time
 import warnings
@@ -68,19 +67,6 @@ def compute_units(preset: str, todo: Sequence[Unit], device: str, jobs: int | No
         _compute(preset, todo, choose_device(device), _jobs(jobs))
 
 
-def rate(todo: Sequence[Unit], device: str, jobs: int | None) -> float | None:
-    """GF/s of a large product, on one thread in each of the processes that will compute units here,
-    all at once: two of them may share what counts. None where others compute."""
-    if os.environ.get("DNDIV_CLUSTER"):
-        return None
-    jobs = _processes(todo, device, _jobs(jobs))
-    if jobs == 1:
-        return products.rate(device)
-    work = [joblib.delayed(products.rate)(device)] * jobs
-    joblib.Parallel(jobs)(work)  # until each has loaded torch
-    return statistics.median(joblib.Parallel(jobs)(work))
-
-
 def write(preset: str, names: Sequence[str], which: Sequence[str], jobs: int | None = None) -> None:
     """Write tables into results/<preset>/tables, side by side."""
 
@@ -91,34 +77,34 @@ def write(preset: str, names: Sequence[str], which: Sequence[str], jobs: int | N
 
 
 def cost(experiment: str, preset: str, names: Sequence[str]) -> dict:
-    """What the units of an experiment on disk took: their number, multiply–accumulates and seconds
-    of all together, memory of the largest."""
+    """What the units of an experiment on disk took, as ``_taken``; and memory of the largest."""
     units = design.units(experiment, preset, names)
+    peak = max(cache.facts(unit)["peak_memory_mib"] for unit in units)
+    return _taken(units) | {"peak_memory_mib": peak}
+
+
+def _taken(units: Sequence[Unit]) -> dict:
+    """The number of units, and their seconds; and, of those that know the machine's speed when they
+    were computed, the seconds that their matrix products alone would take at it, and how many."""
     facts = [cache.facts(unit) for unit in units]
+    known = [(unit, f) for unit, f in zip(units, facts) if "gflops" in f]
     return {
         "units": len(facts),
-        "macs": sum(map(products.macs, units)),
         "unit_seconds": round(sum(f["seconds"] for f in facts), 1),
-        "peak_memory_mib": max(f["peak_memory_mib"] for f in facts),
+        "rated_units": len(known),
+        "rated_seconds": round(sum(f["seconds"] for _, f in known), 1),
+        "product_seconds": round(sum(2e-9 * products.macs(u) / f["gflops"] for u, f in known), 1),
     }
 
 
 def training(preset: str, names: Sequence[str]) -> dict:
-    """What all units on disk took together, each counted once.
-
-    unit_seconds: of single-threaded work, added over units; clock_seconds: while any of them was
-    computed, however often the run was interrupted, of the timed_units that know when that was.
-    """
+    """What all units on disk took together, each counted once, as ``_taken``; and clock_seconds,
+    while any of them was computed, however often the run was interrupted, of the timed_units that
+    know when that was."""
     every = design.queue(preset, names)
     facts = [cache.facts(unit) for unit in every]
     spans = [(f["started"], f["ended"]) for f in facts if "started" in f]
-    return {
-        "units": len(facts),
-        "macs": sum(map(products.macs, every)),
-        "unit_seconds": round(sum(f["seconds"] for f in facts), 1),
-        "clock_seconds": round(covered(spans), 1),
-        "timed_units": len(spans),
-    }
+    return _taken(every) | {"clock_seconds": round(covered(spans), 1), "timed_units": len(spans)}
 
 
 def covered(spans: Iterable[tuple[float, float]]) -> float:
@@ -195,8 +181,9 @@ def _run(unit: Unit, device: str) -> tuple[Unit, pd.DataFrame, dict]:
     """One unit, on one thread whatever the machine has: sums are then always in one order.
 
     Its seconds are those of the processor, which others on the machine do not lengthen; with a GPU,
-    those of the clock.
+    those of the clock. The speed of the machine, which they do change, is measured just before.
     """
+    speed = products.rate(device)
     threads, started = torch.get_num_threads(), time.time()
     clock = time.perf_counter if device == "cuda" else time.process_time
     worked = clock()
@@ -208,6 +195,7 @@ def _run(unit: Unit, device: str) -> tuple[Unit, pd.DataFrame, dict]:
     facts = {
         "unit": repr(unit),
         "seconds": clock() - worked,
+        "gflops": speed,
         "started": started,
         "ended": time.time(),
         "device": device,
