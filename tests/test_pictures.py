@@ -316,6 +316,17 @@ def test_the_pictures_of_peers_are_legible(names, settings):
     assert "He" in seen(peers.robustness(table, ["he"], pd.Series([3, 5])))
 
 
+def test_an_interval_that_leaves_the_picture_ends_in_an_arrow():
+    rows = [("MNIST", "tiny", "sgd", 0.1, low, high) for low, high in [(0.0, 0.2), (-1.0, 9.0)]]
+    found = pd.DataFrame(rows, columns=[*CELL, "estimate", "low", "high"]).assign(n=9)
+    found.loc[1, "setting"] = "narrow"
+    [ax] = peers.tuned({"usual": found}, 0.4).axes
+    arrows = {line.get_marker(): line for line in ax.lines if line.get_marker() in ("<", ">")}
+    for marker, end in zip("<>", ax.get_xlim()):
+        assert [*arrows[marker].get_xdata()] == [end] and [*arrows[marker].get_ydata()] == [1]
+    assert len(arrows) == 2
+
+
 # ---------------------------------------------------------------------------- 09_sustainability
 def sized(names, widths, seeds=3):
     """Made-up networks of both starts, more accurate the wider they are and the longer they
