@@ -531,3 +531,16 @@ def test_the_footprint_is_core_hours_times_watts():
     assert found.hours.to_dict() == {"early": 0.5, "tuning": 0.5, "all": 1.0}
     assert found.kwh["all"] == pytest.approx(findings.WATTS / 1000)
     assert not len(findings.footprint({}))
+
+
+def test_how_many_have_escaped_is_counted_from_the_first_epoch_in_which_they_have():
+    rows = [
+        ("MNIST", "narrow", "sgd", arm, seed, "", epoch, "accuracy", value)
+        for arm in ("default", "decorrelated")
+        for seed, course in enumerate([(0.1, 0.6, 0.4), (0.1, 0.2, 0.5), (0.1, 0.2, 0.3)])
+        for epoch, value in zip((0, 1, 2), course)
+    ]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    found = findings.escaped_by(table, ("MNIST", "narrow", "sgd"), 0.5)
+    assert found == {1: pytest.approx(1 / 3), 2: pytest.approx(2 / 3)}
+    assert findings.escaped_by(table, ("XOR", "1×2", "sgd"), 0.5) == {}

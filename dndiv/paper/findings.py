@@ -358,6 +358,16 @@ def choices(doses: pd.DataFrame) -> pd.DataFrame:
 
 
 # ----------------------------------------------------------------------------- 04_local_minima
+def escaped_by(table: pd.DataFrame, cell: Sequence[str], target: float) -> dict[float, float]:
+    """By epoch, the share of a cell's networks from PyTorch's default that have reached the target
+    in the table "diversity"; empty where it has none of them."""
+    every = outcomes.accuracy(table)
+    here = every.index.droplevel("seed") == (*cell, "default")
+    reached = every[here].cummax(axis=1).ge(target)
+    whole = [epoch for epoch in reached if epoch >= 1 and epoch == int(epoch)]
+    return reached[whole].mean().to_dict() if here.any() else {}
+
+
 def plateau_units(escape: pd.DataFrame, times: pd.DataFrame) -> pd.DataFrame:
     """The rows of dead units and near-duplicates, with when their network escapes.
 

@@ -482,7 +482,7 @@ def finish_changes(panels: Panels, above: str | None = None) -> plt.Figure:
         ax.set_xlim(ends)
         for _, _, [bar] in ax.containers:
             [((left, y), (right, _))] = bar.get_segments()
-            look = {"color": bar.get_color()[0], "ms": 5, "clip_on": False}
+            look = {"color": bar.get_color()[0], "ms": 7, "clip_on": False, "zorder": 5}
             for end, marker, beyond in zip(ends, "<>", (left < ends[0], right > ends[1])):
                 if beyond:
                     ax.plot(end, y, marker, **look)

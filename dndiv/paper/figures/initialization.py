@@ -151,7 +151,8 @@ def excess(table: pd.DataFrame) -> pd.Series:
 def isotropy(table: pd.DataFrame, arms: dict[str, str]) -> pd.DataFrame:
     """Kolmogorov–Smirnov tests of what ``stochastic`` draws: a row per fan-in and arm.
 
-    Columns: fan_in, draw (the arm's label), pairs, distance (the statistic D), p.
+    Columns: fan_in, draw (the arm's label), pairs, distance (the statistic D), p; mean, of the
+    cosines, and error, its standard error.
     """
     from scipy import stats as laws
 
@@ -159,5 +160,8 @@ def isotropy(table: pd.DataFrame, arms: dict[str, str]) -> pd.DataFrame:
     found = []
     for (fan_in, arm), part in rows.groupby(["fan_in", "arm"]):
         test = laws.kstest((1 + part.value) / 2, cosine_law(fan_in).cdf)
-        found.append((fan_in, arms[arm], len(part), test.statistic, test.pvalue))
-    return pd.DataFrame(found, columns=["fan_in", "draw", "pairs", "distance", "p"])
+        moments = part.value.mean(), part.value.sem()
+        found.append((fan_in, arms[arm], len(part), test.statistic, test.pvalue, *moments))
+    return pd.DataFrame(
+        found, columns=["fan_in", "draw", "pairs", "distance", "p", "mean", "error"]
+    )
