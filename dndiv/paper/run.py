@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 
 import joblib
 import pandas as pd
@@ -20,6 +21,8 @@ from dndiv.paper.names import COLUMNS
 # read by torch in every worker: with large pages for large tensors, mini-batches are gathered a
 # fifth faster
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+
+SPEED_HOLDS = 20  # seconds for which a machine's speed is taken to be what was measured
 
 
 def table(name: str, preset: str, device: str = "auto", jobs: int | None = None) -> pd.DataFrame:
@@ -181,9 +184,10 @@ def _run(unit: Unit, device: str) -> tuple[Unit, pd.DataFrame, dict]:
     """One unit, on one thread whatever the machine has: sums are then always in one order.
 
     Its seconds are those of the processor, which others on the machine do not lengthen; with a GPU,
-    those of the clock. The speed of the machine, which they do change, is measured just before.
+    those of the clock. The speed of the machine, which they do change, is measured before, at most
+    ``SPEED_HOLDS`` earlier.
     """
-    speed = products.rate(device)
+    speed = _speed(device, int(time.monotonic() // SPEED_HOLDS))
     threads, started = torch.get_num_threads(), time.time()
     clock = time.perf_counter if device == "cuda" else time.process_time
     worked = clock()
@@ -203,6 +207,12 @@ def _run(unit: Unit, device: str) -> tuple[Unit, pd.DataFrame, dict]:
         "versions": provenance.versions(),
     }
     return unit, frame, facts
+
+
+@lru_cache(maxsize=1)
+def _speed(device: str, now: int) -> float:
+    """The speed of the machine, once for all units that this process computes ``now``."""
+    return products.rate(device)
 
 
 def choose_device(name: str) -> str:
