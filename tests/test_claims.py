@@ -308,7 +308,7 @@ class TestReference:
         early, results = self.table("early"), self.committed
         others = self.table("peers"), self.table("convolution")
         brief = answer.brief(results, early, *others)
-        assert len(brief.splitlines()) == 5 and len(brief.split()) < 350
+        assert len(brief.splitlines()) == 5 and len(brief.split()) < 460
         assert "Should I use it?** Not as a rule" in brief
         best = early[early.arm == "zero_bias"].assign(value=0.99)
         rest = early[early.arm != "zero_bias"]

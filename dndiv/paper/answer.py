@@ -2,7 +2,7 @@
 results alone."""
 
 from collections.abc import Iterable
-from statistics import median
+from statistics import fmean, median
 
 import pandas as pd
 
@@ -18,11 +18,14 @@ def brief(
     results: list[Result], early: pd.DataFrame, peers: pd.DataFrame, convolution: pd.DataFrame
 ) -> str:
     """Five lines for who has a minute (Markdown). early, peers, convolution: the tables."""
+    at_best = outcomes.rated(peers)
+    every = outcomes.early_accuracy(at_best)
+    reached = every[[start for start in design.PEERS if start in every]]
     parts = {
         "Is it 40 %?": _forty_briefly(results, outcomes.early_accuracy(early)),
         "Should I use it?": _used(results),
-        "What instead, and where?": _instead_briefly(results, convolution),
-        "At which learning rate?": _rates_briefly(results, outcomes.rated(peers)),
+        "What instead, and where?": _instead_briefly(results, reached, convolution),
+        "At which learning rate?": _rates_briefly(results, at_best, reached),
         "Do techniques help during training?": _tried_briefly(results),
     }
     return _listing(parts)
@@ -40,7 +43,7 @@ def lines(
         "At the usual learning rates": _highest(values),
         "In a small convolutional network,": _filtered(convolution),
         "Techniques": _tried(results),
-        "Local minima:": _techniques(results),
+        "Techniques at the usual rates, and local minima:": _techniques(results),
         "Redundancy and diversity:": _redundant(results),
         "Networks that do not learn at all:": _dead(early),
     }
@@ -55,23 +58,28 @@ def _listing(parts: dict[str, str]) -> str:
 def _forty_briefly(results: list[Result], values: pd.DataFrame) -> str:
     every, there = _settings(results, "early-40"), _reproduced(results)
     [whole] = _together(results, "early-40")
+    he, default = (measured(whole.alone[scale]) for scale in report.SCALES)
     return (
-        f"At the usual learning rates in {len(there)} of {len(every)} settings, and "
-        f"{_of_scale(results, values)} of the gain there is left without decorrelation: it is the "
-        f"scale of the draw. In the median setting the gain is "
-        f"{percent(median(r.estimate for r in every))}; decorrelation alone gives "
-        f"{measured(whole.alone[report.SCALES[0]])} over all settings ({_n(r.n for r in every)})"
+        f"At the usual learning rates that, or more, in {len(there)} of {len(every)} settings "
+        f"({_named(there)}); {_of_scale(results, values)} of it is left without decorrelation: it "
+        f"is the scale of the draw, with biases at zero. In the median setting the gain is "
+        f"{percent(median(r.estimate for r in every))} ({_n(r.n for r in every)}). Decorrelation "
+        f"alone gives {he} over all settings at the method's scale, {default} at PyTorch's"
     )
 
 
 def _used(results: list[Result]) -> str:
     found = _settings(results, "finding-tuned-40")
+    deep, flat, *_ = _kinds(found)
+    few, least = deep + flat, share(found[0].margin)
     better, worse = _count(found, claims.REPRODUCED), len(_opposite(found))
     return (
-        f"{_advised(better, worse, len(found))} With both at their best learning rates it is "
-        f"surely better than PyTorch's default, by more than {share(found[0].margin)}, in {better} "
-        f"of {len(found)} settings, surely worse in {worse}, and in the median "
-        f"{percent(median(r.estimate for r in found))} ({_n(r.n for r in found)})"
+        f"{_advised(better, worse, len(found))} With both at their best learning rates it is, by "
+        f"more than {least}, surely better than PyTorch's default in {better} of {len(found)} "
+        f"settings and surely worse in {worse}, in the median "
+        f"{percent(median(r.estimate for r in found))} ({_n(r.n for r in found)}); on images with "
+        f"up to five layers better in {_count(few, claims.REPRODUCED)} of {len(few)}, worse in "
+        f"{len(_opposite(few))} (at worst {percent(min(r.estimate for r in few))})"
     )
 
 
@@ -80,34 +88,65 @@ def _advised(better: int, worse: int, of: int) -> str:
     return "As a rule." if better > max(worse, of / 2) else "Not as a rule."
 
 
-def _instead_briefly(results: list[Result], convolution: pd.DataFrame) -> str:
-    deep, flat, ten, _ = _kinds(results)
-    middle = percent(median(r.estimate for r in deep))
+def _instead_briefly(
+    results: list[Result], reached: pd.DataFrame, convolution: pd.DataFrame
+) -> str:
+    deep, flat, ten, _ = _kinds(_settings(results, "finding-relayed"))
+    ahead, leader, of = _leader(reached)
+    first = findings.firsts(reached)
+    best = first.value_counts().get(design.FOUND, 0)
+    of_leader = outcomes.effects(reached, [(leader, "default")])
+    places = {r.setting for r in deep}
+    those = [
+        r.estimate
+        for r in of_leader.itertuples()
+        if claims.setting_of((r.data, r.setting, r.optimizer)) in places
+    ]
     filtered = _against_default(convolution, [design.FOUND])[design.FOUND]
     return (
-        f"`{design.FOUND}`, which a search here has found, in narrow rectifier networks: on "
-        f"images, at best rates, {middle} in the median with three or five hidden layers "
-        f"({_range(deep)}), {_range(ten)} with ten ({_n(r.n for r in deep + ten)}); "
-        f"{percent(median(r.estimate for r in flat))} with one, and in a small convolutional "
-        f"network {filtered}"
+        f"On images, in narrow rectifier networks of several layers, at best rates: "
+        f"{findings.start_title(leader)} is the first of {reached.shape[1]} starts in {ahead} of "
+        f"{of} settings, {percent(median(those))} in the median with three or five layers; "
+        f"`{design.FOUND}`, which a search here has found, has "
+        f"{percent(median(r.estimate for r in deep))} ({_range(deep)}; {_n(r.n for r in deep)}), "
+        f"is first elsewhere, in {best} of {len(first)}, and has the "
+        f"{_place(reached)} mean rank; it has {percent(median(r.estimate for r in flat))} with "
+        f"one layer, and in a small convolutional network {filtered}"
     )
+
+
+def _leader(reached: pd.DataFrame) -> tuple[int, str, int]:
+    """In how many deep settings on images which start is first, of how many."""
+    first = findings.firsts(reached)
+    deep = first[
+        [d != names.SERIES and len(design.hidden_layers(s)) > 1 for d, s, _ in first.index]
+    ]
+    counts = deep.value_counts()
+    return int(counts.iloc[0]), counts.index[0], len(deep)
+
+
+def _place(reached: pd.DataFrame) -> str:
+    ranks = findings.standings(reached)["rank"].sort_values()
+    at = list(ranks.index).index(design.FOUND) + 1
+    return {1: "best", 2: "second best", 3: "third best"}.get(at, f"{at}th")
 
 
 def _range(found: list[Result]) -> str:
     estimates, above = [r.estimate for r in found], sum(r.low > 0 for r in found)
     ends = f"{percent(min(estimates))} to {percent(max(estimates))}"
-    return f"{ends}, surely a gain in {above} of {len(found)}"
+    return f"{ends}, surely above zero in {above} of {len(found)}"
 
 
-def _rates_briefly(results: list[Result], at_best: pd.DataFrame) -> str:
+def _rates_briefly(results: list[Result], at_best: pd.DataFrame, reached: pd.DataFrame) -> str:
     against = _settings(results, "finding-best-start")
-    best = _count(against, claims.REPRODUCED)
+    best, leader = _count(against, claims.REPRODUCED), _leader(reached)[1]
+    least = share(against[0].margin)
     return (
-        f"Deep on images `{design.FOUND}` is best at {_rates(at_best, design.FOUND)}, PyTorch's "
-        f"default at {_rates(at_best, 'default')}. No start is the best everywhere: "
-        f"`{design.FOUND}` surely beats the {len(design.PEERS) - 1} others in {best} of "
-        f"{len(against)} settings, and surely loses to the best of them in "
-        f"{len(_opposite(against))}"
+        f"Deep on images {findings.start_title(leader)} is best at {_rates(at_best, leader)}, "
+        f"`{design.FOUND}` at {_rates(at_best, design.FOUND)}, PyTorch's default at "
+        f"{_rates(at_best, 'default')}. No start is the best everywhere: against the best other "
+        f"one `{design.FOUND}` is surely better by more than {least} in {best} of {len(against)} "
+        f"settings, surely worse by more in {len(_opposite(against))}"
     )
 
 
@@ -115,12 +154,12 @@ def _tried_briefly(results: list[Result]) -> str:
     off, good, rest = _tallied(results)
     twins = [r for r in good if r.alone]
     by_scale = sum(r.carried_by == "scale" for r in twins)
-    tried, acting = len(off + good + rest), len(good + rest)
     return (
-        f"In {len(off)} of {tried} cases no coefficient was better than none on held-out inputs; "
-        f"in {len(good)} of the other {acting} it surely helps, yet of {len(twins)} that have a "
-        f"twin with norms held, in {by_scale} nothing is shown to be left there. First over all "
-        f"settings: {_ahead(results)}"
+        f"In {len(off)} of {len(off + good + rest)} cases no coefficient was shown to be better "
+        f"than none on held-out inputs (by {outcomes.ERRORS} standard errors of few seeds), and "
+        f"nothing is tested; {len(good)} of the other {len(good + rest)} are reproduced, yet of "
+        f"{len(twins)} that have a twin with norms held, {by_scale} are not shown to gain anything "
+        f"there. At the default's best rate the first over all settings are {_ahead(results)}"
     )
 
 
@@ -133,7 +172,7 @@ def _forty(results: list[Result], values: pd.DataFrame) -> str:
     reach = [r for r in tuned if r.estimate >= whole.published]
     least = share(tuned[0].margin)
     return (
-        f"at the usual learning rates in {len(there)} of {len(every)} settings "
+        f"that, or more, at the usual learning rates in {len(there)} of {len(every)} settings "
         f"({_listed(there)}), and there {_of_scale(results, values)} of it is left without "
         "decorrelation: it is the scale of the draw, with biases at zero. Elsewhere "
         f"{report.in_words(claims.counts(rest))}; the opposite in {len(_opposite(every))} "
@@ -166,7 +205,7 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
     reached = outcomes.early_accuracy(at_best)
     ranks = findings.standings(reached[[s for s in design.PEERS if s in reached]])
     found = _settings(results, "finding-relayed")
-    deep, flat, _, others = _kinds(results)
+    deep, flat, _, others = _kinds(found)
     low, middle, high = (percent(f(r.estimate for r in deep)) for f in (min, median, max))
     most = percent(max(r.estimate for r in others if "10×10" not in r.setting))
     series = names.title(names.SERIES, names.DATA)
@@ -176,7 +215,7 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
     standing = ", ".join(
         f"{findings.start_title(s)} {ranks['rank'][s]:.1f}" for s in ranks.index[:3]
     )
-    often = ranks.best.idxmax()
+    ahead, leader, of = _leader(reached[ranks.index])
     return (
         f"`{design.FOUND}`, in narrow rectifier networks without normalization: with both at their "
         f"best learning rates, on images, it gains {middle} in the median with three or five "
@@ -187,19 +226,18 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
         f"{_jointly(reached[unseen], design.FOUND, 'default')} without ten layers of 10. Deep on "
         f"images, its best learning rates are {_rates(at_best, design.FOUND)}; the default's, "
         f"{_rates(at_best, 'default')}. No start is the best everywhere: mean ranks of "
-        f"{len(ranks)} are {standing}; first most often is {findings.start_title(often)}, in "
-        f"{ranks.best[often]} of {len(found)} settings; `{design.FOUND}` is at worst "
+        f"{len(ranks)} are {standing}; on images with several hidden layers the first is "
+        f"{findings.start_title(leader)} in {ahead} of {of}; `{design.FOUND}` is at worst "
         f"{percent(ranks.least[design.FOUND])} from the first, and against the best other start: "
         f"{report.in_words(claims.counts(against))}"
     )
 
 
-def _kinds(results: list[Result]) -> tuple[list[Result], ...]:
-    """What the found start gives, on images with several hidden layers, with one, and with ten; and
-    elsewhere."""
+def _kinds(found: list[Result]) -> tuple[list[Result], ...]:
+    """What is found on images with several hidden layers, with one, and with ten; and elsewhere."""
     series = names.title(names.SERIES, names.DATA)
     kinds: tuple[list[Result], ...] = [], [], [], []
-    for r in _settings(results, "finding-relayed"):
+    for r in found:
         of = 3 if r.setting.startswith(series) else 2 if "10×10" in r.setting else 0
         kinds[1 if not of and "shallow" in r.setting else of].append(r)
     return kinds
@@ -273,12 +311,18 @@ def _ahead(results: list[Result]) -> str:
     rivals = [r for r in results if r.claim == "finding-rivals" and r.setting == TOGETHER]
     ahead = sorted((r for r in rivals if r.group != design.MUON), key=lambda r: -r.estimate)[:2]
     muon = next((percent(r.estimate) for r in rivals if r.group == design.MUON), "–")
+    with_adam = [
+        r.estimate
+        for r in _settings(results, "finding-rivals")
+        if ahead and r.group == ahead[0].group and names.OPTIMIZERS["adam"] in r.setting
+    ]
     first = ", ".join(
         f"{names.title(r.group, names.TECHNIQUES)} {percent(r.estimate)} "
         f"({'by scale' if r.carried_by == 'scale' else 'not by scale' if r.alone else 'no twin'})"
         for r in ahead
     )
-    return f"{first}; Muon has {muon} in those with Adam"
+    beside = f", the first there {percent(fmean(with_adam))}" if with_adam else ""
+    return f"{first}; in those with Adam Muon has {muon}{beside}"
 
 
 def _tried(results: list[Result]) -> str:
@@ -309,15 +353,16 @@ def _redundant(results: list[Result]) -> str:
         next(r for r in _together(results, "diversity-predicts") if r.group == group)
         for group in ("rank correlation", "lesion test")
     )
-    way = "less" if missed.low > 0 else "more, not less," if missed.high < 0 else "no less"
+    way = "are" if missed.low > 0 else "are not"
     wide = _settings(results, "small-suffices")
     return (
         f"half of the units near duplicates at the start cost early accuracy in "
         f"{_how_many(deep)} settings with several hidden layers "
         f"({share(min(r.estimate for r in deep))} to {share(max(r.estimate for r in deep))}), in "
         f"{_how_many(flat)} with one ({_n(r.n for r in early)}). Over networks, diversity and "
-        f"final accuracy correlate, {measured(vars(correlated))}; yet units that resemble another "
-        f"are missed {way} where they are removed, {measured(vars(missed))}. Of the accuracy of "
+        f"final accuracy correlate, {measured(vars(correlated))}; units that resemble "
+        f"another {way} missed less where they are removed, {measured(vars(missed))}, of interest "
+        f"from {missed.margin} on. Of the accuracy of "
         f"layers of 256, less than {share(wide[0].margin)} is lost with 16 in "
         f"{_suffice(results, '×16 against')}, with 8 in {_suffice(results, '×8 against')} "
         f"({_n(r.n for r in wide)})"

@@ -556,6 +556,11 @@ def robustness(rates: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     return long.merge(best[[*CELL, "arm", "third", "tenth"]])
 
 
+def firsts(reached: pd.DataFrame) -> pd.Series:
+    """By cell, the start with the highest mean of what is reached."""
+    return reached.groupby(level=CELL, sort=False).mean().idxmax(axis=1)
+
+
 def standings(values: pd.DataFrame) -> pd.DataFrame:
     """How starts stand at their best rates, best first: a row per start.
 
