@@ -106,23 +106,31 @@ def _instead_briefly(
     return (
         f"On images, in narrow rectifier networks of several layers, at best rates: "
         f"{findings.start_title(leader)} is the first of {reached.shape[1]} starts in {ahead} of "
-        f"{of} settings, {percent(median(those))} in the median with three or five layers; "
+        f"{of} settings, {percent(median(those))} in the median with three or five layers, then "
+        f"{findings.start_title(_deep(reached)[1])}; "
         f"`{design.FOUND}`, which a search here has found, has "
         f"{percent(median(r.estimate for r in deep))} ({_range(deep)}; {_n(r.n for r in deep)}), "
         f"is first elsewhere, in {best} of {len(first)}, and has the "
-        f"{_place(reached)} mean rank; it has {percent(median(r.estimate for r in flat))} with "
+        f"{_place(reached)} mean rank over all; it has {percent(median(r.estimate for r in flat))} with "
         f"one layer, and in a small convolutional network {filtered}"
     )
 
 
+def _deep(reached: pd.DataFrame) -> list[str]:
+    """The starts in settings on images with several hidden layers, the best mean rank first."""
+    return [*findings.standings(reached[_on_images(reached.index)]).index]
+
+
+def _on_images(index: pd.Index) -> list[bool]:
+    of = zip(index.get_level_values("data"), index.get_level_values("setting"))
+    return [d != names.SERIES and len(design.hidden_layers(s)) > 1 for d, s in of]
+
+
 def _leader(reached: pd.DataFrame) -> tuple[int, str, int]:
-    """In how many deep settings on images which start is first, of how many."""
+    """In how many of those settings which start is first, of how many."""
     first = findings.firsts(reached)
-    deep = first[
-        [d != names.SERIES and len(design.hidden_layers(s)) > 1 for d, s, _ in first.index]
-    ]
-    counts = deep.value_counts()
-    return int(counts.iloc[0]), counts.index[0], len(deep)
+    counts = first[_on_images(first.index)].value_counts()
+    return int(counts.iloc[0]), counts.index[0], int(counts.sum())
 
 
 def _place(reached: pd.DataFrame) -> str:
@@ -158,8 +166,9 @@ def _tried_briefly(results: list[Result]) -> str:
         f"In {len(off)} of {len(off + good + rest)} cases no coefficient was shown to be better "
         f"than none on held-out inputs (by {outcomes.ERRORS} standard errors of few seeds), and "
         f"nothing is tested; {len(good)} of the other {len(good + rest)} are reproduced, yet of "
-        f"{len(twins)} that have a twin with norms held, {by_scale} are not shown to gain anything "
-        f"there. At the default's best rate the first over all settings are {_ahead(results)}"
+        f"{len(twins)} that have a twin with norms held, for {by_scale} a gain above "
+        f"{share(good[0].margin)} is not shown there. At the default's best rate the first over "
+        f"all settings are {_ahead(results)}"
     )
 
 
@@ -334,9 +343,9 @@ def _tried(results: list[Result]) -> str:
         f"and their rivals: in {len(off)} of {len(off + good + rest)} cases no coefficient beat "
         f"none by {outcomes.ERRORS} standard errors on held-out inputs, so that nothing is tested; "
         f"the other {len(good + rest)}: reproduced in {len(good)}, of which {len(twins)} have a "
-        f"twin with norms held, and in {by_scale} of these nothing is shown to be left there (*by "
-        f"scale*); {report.in_words(claims.counts(rest))}. At the best learning rate of PyTorch's "
-        f"default the first over all settings are {_ahead(results)}"
+        f"twin with norms held, and in {by_scale} of these a gain above {share(good[0].margin)} is "
+        f"not shown there (*by scale*); {report.in_words(claims.counts(rest))}. At the best "
+        f"learning rate of PyTorch's default the first over all settings are {_ahead(results)}"
     )
 
 
@@ -498,5 +507,6 @@ def _dead(early: pd.DataFrame) -> str:
     ]
     return (
         f"final accuracy below {share(outcomes.LEARNS)}, with PyTorch's default and with the "
-        f"decorrelated start: {'; '.join(places) or 'none'}{'; none elsewhere' * bool(places)}"
+        f"decorrelated start, of the seeds that have both: {'; '.join(places) or 'none'}"
+        f"{'; none elsewhere' * bool(places)}"
     )
