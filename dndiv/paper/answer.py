@@ -111,8 +111,9 @@ def _instead_briefly(
         f"`{design.FOUND}`, which a search here has found, has "
         f"{percent(median(r.estimate for r in deep))} ({_range(deep)}; {_n(r.n for r in deep)}), "
         f"is first elsewhere, in {best} of {len(first)}, and has the "
-        f"{_place(reached)} mean rank over all; it has {percent(median(r.estimate for r in flat))} with "
-        f"one layer, and in a small convolutional network {filtered}"
+        f"{_place(reached)} mean rank over all; it has "
+        f"{percent(median(r.estimate for r in flat))} with one layer, and in a small "
+        f"convolutional network {filtered}"
     )
 
 
