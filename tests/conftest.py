@@ -30,7 +30,7 @@ def small(results, monkeypatch):
     monkeypatch.setattr(design, "EXPERIMENTS", {"small": lambda preset, names: units})
     monkeypatch.setattr(reproduce, "EXPERIMENTS", design.EXPERIMENTS)
     monkeypatch.setattr(design, "PARTS", {})
-    monkeypatch.setattr(run, "rate", lambda *_: 50.0)
+    monkeypatch.setattr(run.products, "rate", lambda *_: 50.0)
     monkeypatch.setattr(data, "resolve", lambda names: (("Digits",), "EMBEDDED DIGITS IN USE"))
     return results
 
