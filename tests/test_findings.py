@@ -544,3 +544,15 @@ def test_how_many_have_escaped_is_counted_from_the_first_epoch_in_which_they_hav
     found = findings.escaped_by(table, ("MNIST", "narrow", "sgd"), 0.5)
     assert found == {1: pytest.approx(1 / 3), 2: pytest.approx(2 / 3)}
     assert findings.escaped_by(table, ("XOR", "1×2", "sgd"), 0.5) == {}
+
+
+def test_deep_networks_on_images_are_told_from_others():
+    cells = [
+        ("MNIST", "tiny"),
+        ("MNIST", "shallow"),
+        ("MNIST1D", "tiny"),
+        ("FashionMNIST", "10×10"),
+    ]
+    index = pd.MultiIndex.from_tuples([(*cell, "sgd", 0) for cell in cells], names=[*CELL, "seed"])
+    found = findings.deep_images(pd.DataFrame({"he": 0.5}, index=index))
+    assert [*found.index.droplevel(["optimizer", "seed"])] == [cells[0], cells[3]]

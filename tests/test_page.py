@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import pytest
 
 from dndiv.paper import answer, article, books, commands, files, page, pictures, report, tables
+from dndiv.paper.claims import TOGETHER
 from dndiv.paper.files import REFERENCE
 
 VOID = {"meta", "img", "br", "input", "source", "hr"}
@@ -112,6 +113,16 @@ def test_the_answer_is_what_comes_first(tree, said):
     plain = re.sub(r"[*`]|^ ", "", lines, flags=re.MULTILINE).replace(" %", "\N{NO-BREAK SPACE}%")
     assert first[0]["id"] == "findings"
     assert all(" ".join(line.split()) in first[1] for line in plain.splitlines() if line)
+
+
+def test_a_mean_that_few_settings_make_stands_beside_the_median_of_all(said):
+    results = report.read(files.results(REFERENCE) / "claims.json")
+    claimed = {claim["name"]: claim["joint"] for claim in said["claims"]}
+    relayed = [r for r in results if r.claim == "finding-relayed" and r.setting != TOGETHER]
+    low, high = sorted(r.estimate for r in relayed)[11:13]  # of 24
+    [(_, shown, _)] = claimed["finding-relayed"]
+    assert shown.endswith(f"the median setting {report.percent((low + high) / 2)}")
+    assert not any("median" in shown for _, shown, _ in claimed["early-help"])
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def test_the_speed_is_that_of_the_machine_when_each_unit_was_computed(results, m
     monkeypatch.setattr(run, "SPEED_HOLDS", 1e-9)
     for unit in units:
         cache.keep(*run._run(unit, "cpu"))
-    found = run._taken(units)
+    found = run._taken(units, [cache.facts(unit) for unit in units])
     _, first, second = units
     alone = 2e-9 * (products.macs(first) / 0.003 + products.macs(second) / 0.006)
     assert found["rated_units"] == found["units"] == 3

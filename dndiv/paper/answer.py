@@ -37,12 +37,12 @@ def lines(
     """The same at length (Markdown)."""
     values = outcomes.early_accuracy(early)
     parts = {
-        "The 40 %:": _forty(results, values),
+        "The 40 %:": _forty(results, values, outcomes.early_accuracy(outcomes.rated(peers))),
         "Scale or decorrelation:": _scale(results, values),
         "Use instead": _instead(results, peers),
         "At the usual learning rates": _highest(values),
         "In a small convolutional network,": _filtered(convolution),
-        "Techniques": _tried(results),
+        "Techniques and their rivals:": _tried(results),
         "Techniques at the usual rates, and local minima:": _techniques(results),
         "Redundancy and diversity:": _redundant(results),
         "Networks that do not learn at all:": _dead(early),
@@ -91,53 +91,28 @@ def _advised(better: int, worse: int, of: int) -> str:
 def _instead_briefly(
     results: list[Result], reached: pd.DataFrame, convolution: pd.DataFrame
 ) -> str:
-    deep, flat, ten, _ = _kinds(_settings(results, "finding-relayed"))
-    ahead, leader, of = _leader(reached)
-    first = findings.firsts(reached)
-    best = first.value_counts().get(design.FOUND, 0)
-    of_leader = outcomes.effects(reached, [(leader, "default")])
-    places = {r.setting for r in deep}
-    those = [
-        r.estimate
-        for r in of_leader.itertuples()
-        if claims.setting_of((r.data, r.setting, r.optimizer)) in places
-    ]
-    filtered = _against_default(convolution, [design.FOUND])[design.FOUND]
+    deep, flat, *_ = _kinds(_settings(results, "finding-relayed"))
+    everywhere, here = (findings.standings(v) for v in (reached, findings.deep_images(reached)))
+    (leader, second, *_), of = here.index, _cells(findings.deep_images(reached))
+    found = outcomes.effects(reached, [(leader, "default")])
+    cells, places = found[CELL].itertuples(index=False), {r.setting for r in deep}
+    gains = found.estimate[[claims.setting_of(tuple(cell)) in places for cell in cells]]
     return (
         f"On images, in narrow rectifier networks of several layers, at best rates: "
-        f"{findings.start_title(leader)} is the first of {reached.shape[1]} starts in {ahead} of "
-        f"{of} settings, {percent(median(those))} in the median with three or five layers, then "
-        f"{findings.start_title(_deep(reached)[1])}; "
-        f"`{design.FOUND}`, which a search here has found, has "
-        f"{percent(median(r.estimate for r in deep))} ({_range(deep)}; {_n(r.n for r in deep)}), "
-        f"is first elsewhere, in {best} of {len(first)}, and has the "
-        f"{_place(reached)} mean rank over all; it has "
-        f"{percent(median(r.estimate for r in flat))} with one layer, and in a small "
-        f"convolutional network {filtered}"
+        f"{findings.start_title(leader)} is the first of {len(here)} starts in "
+        f"{here.best[leader]} of {of} settings, {percent(gains.median())} in the median with three "
+        f"or five layers, then {findings.start_title(second)}; `{design.FOUND}`, which a search "
+        f"here has found, has {percent(median(r.estimate for r in deep))} ({_range(deep)}; "
+        f"{_n(r.n for r in deep)}). Over all {_cells(reached)} settings "
+        f"{findings.start_title(everywhere.index[0])} has the best mean rank; `{design.FOUND}` is "
+        f"first in {everywhere.best[design.FOUND]}. It has "
+        f"{percent(median(r.estimate for r in flat))} with one layer, and in a small convolutional "
+        f"network {_against_default(convolution, [design.FOUND])[design.FOUND]}"
     )
 
 
-def _deep(reached: pd.DataFrame) -> list[str]:
-    """The starts in settings on images with several hidden layers, the best mean rank first."""
-    return [*findings.standings(reached[_on_images(reached.index)]).index]
-
-
-def _on_images(index: pd.Index) -> list[bool]:
-    of = zip(index.get_level_values("data"), index.get_level_values("setting"))
-    return [d != names.SERIES and len(design.hidden_layers(s)) > 1 for d, s in of]
-
-
-def _leader(reached: pd.DataFrame) -> tuple[int, str, int]:
-    """In how many of those settings which start is first, of how many."""
-    first = findings.firsts(reached)
-    counts = first[_on_images(first.index)].value_counts()
-    return int(counts.iloc[0]), counts.index[0], int(counts.sum())
-
-
-def _place(reached: pd.DataFrame) -> str:
-    ranks = findings.standings(reached)["rank"].sort_values()
-    at = list(ranks.index).index(design.FOUND) + 1
-    return {1: "best", 2: "second best", 3: "third best"}.get(at, f"{at}th")
+def _cells(reached: pd.DataFrame) -> int:
+    return len(reached.groupby(level=CELL))
 
 
 def _range(found: list[Result]) -> str:
@@ -148,8 +123,8 @@ def _range(found: list[Result]) -> str:
 
 def _rates_briefly(results: list[Result], at_best: pd.DataFrame, reached: pd.DataFrame) -> str:
     against = _settings(results, "finding-best-start")
-    best, leader = _count(against, claims.REPRODUCED), _leader(reached)[1]
-    least = share(against[0].margin)
+    best, least = _count(against, claims.REPRODUCED), share(against[0].margin)
+    leader = findings.standings(findings.deep_images(reached)).index[0]
     return (
         f"Deep on images {findings.start_title(leader)} is best at {_rates(at_best, leader)}, "
         f"`{design.FOUND}` at {_rates(at_best, design.FOUND)}, PyTorch's default at "
@@ -174,7 +149,7 @@ def _tried_briefly(results: list[Result]) -> str:
 
 
 # -------------------------------------------------------------------------------------- at length
-def _forty(results: list[Result], values: pd.DataFrame) -> str:
+def _forty(results: list[Result], values: pd.DataFrame, tuned_values: pd.DataFrame) -> str:
     """The 40 % at the usual learning rates, and what becomes of it at best ones."""
     every, there = _settings(results, "early-40"), _reproduced(results)
     [whole], tuned = _together(results, "early-40"), _settings(results, "finding-tuned-40")
@@ -191,10 +166,18 @@ def _forty(results: list[Result], values: pd.DataFrame) -> str:
         f"{_jointly(_elsewhere(results, values), 'decorrelated', 'default')} without those "
         f"{len(there)}. With both sides at their own best learning rates, in {len(tuned)} "
         f"settings, it is {share(whole.published)} or more in {len(reach)} "
-        f"({_named(reach)}), surely above {least} in {_count(tuned, claims.REPRODUCED)}, surely "
+        f"({_named(reach)}; with 10×10 and SGD the default itself reaches {_ten(tuned_values)}), "
+        f"surely above {least} in {_count(tuned, claims.REPRODUCED)}, surely "
         f"below -{least} in {len(_opposite(tuned))}, and in the median "
         f"{percent(median(r.estimate for r in tuned))}"
     )
+
+
+def _ten(values: pd.DataFrame) -> str:
+    """What PyTorch's default reaches early in ten layers of 10 with SGD."""
+    reached = values.default.xs(("10×10", "sgd"), level=("setting", "optimizer"))
+    means = reached.groupby(level="data").mean()
+    return f"{share(means.min())} to {share(means.max())}"
 
 
 def _alone(results: list[Result]) -> str:
@@ -225,7 +208,9 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
     standing = ", ".join(
         f"{findings.start_title(s)} {ranks['rank'][s]:.1f}" for s in ranks.index[:3]
     )
-    ahead, leader, of = _leader(reached[ranks.index])
+    deep_images = findings.deep_images(reached[ranks.index])
+    here = findings.standings(deep_images)
+    leader = here.index[0]
     return (
         f"`{design.FOUND}`, in narrow rectifier networks without normalization: with both at their "
         f"best learning rates, on images, it gains {middle} in the median with three or five "
@@ -237,20 +222,19 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
         f"images, its best learning rates are {_rates(at_best, design.FOUND)}; the default's, "
         f"{_rates(at_best, 'default')}. No start is the best everywhere: mean ranks of "
         f"{len(ranks)} are {standing}; on images with several hidden layers the first is "
-        f"{findings.start_title(leader)} in {ahead} of {of}; `{design.FOUND}` is at worst "
-        f"{percent(ranks.least[design.FOUND])} from the first, and against the best other start: "
-        f"{report.in_words(claims.counts(against))}"
+        f"{findings.start_title(leader)} in {here.best[leader]} of {_cells(deep_images)}; "
+        f"`{design.FOUND}` is at worst {percent(ranks.least[design.FOUND])} from the first, and "
+        f"against the best other start: {report.in_words(claims.counts(against))}"
     )
 
 
 def _kinds(found: list[Result]) -> tuple[list[Result], ...]:
     """What is found on images with several hidden layers, with one, and with ten; and elsewhere."""
     series = names.title(names.SERIES, names.DATA)
-    kinds: tuple[list[Result], ...] = [], [], [], []
-    for r in found:
-        of = 3 if r.setting.startswith(series) else 2 if "10×10" in r.setting else 0
-        kinds[1 if not of and "shallow" in r.setting else of].append(r)
-    return kinds
+    others = [r for r in found if r.setting.startswith(series)]
+    images = [r for r in found if r not in others]
+    flat, ten = ([r for r in images if size in r.setting] for size in ("shallow", "10×10"))
+    return [r for r in images if r not in flat + ten], flat, ten, others
 
 
 def _surely(found: list[Result]) -> str:
@@ -285,7 +269,8 @@ def _against_default(table: pd.DataFrame, arms: list[str]) -> dict[str, str]:
 
 
 def _n(counts: Iterable[int]) -> str:
-    least, *_, most = sorted([*counts] * 2)
+    counts = [*counts]
+    least, most = min(counts), max(counts)
     return f"n = {least}" if least == most else f"n = {least} to {most}"
 
 
@@ -327,26 +312,27 @@ def _ahead(results: list[Result]) -> str:
         if ahead and r.group == ahead[0].group and names.OPTIMIZERS["adam"] in r.setting
     ]
     first = ", ".join(
-        f"{names.title(r.group, names.TECHNIQUES)} {percent(r.estimate)} "
-        f"({'by scale' if r.carried_by == 'scale' else 'not by scale' if r.alone else 'no twin'})"
+        f"{names.title(r.group, names.TECHNIQUES)} {percent(r.estimate)} ({_held(r)})"
         for r in ahead
     )
-    beside = f", the first there {percent(fmean(with_adam))}" if with_adam else ""
+    beside = f", and {names.title(ahead[0].group, names.TECHNIQUES)} " if with_adam else ""
+    beside += percent(fmean(with_adam)) if with_adam else ""
     return f"{first}; in those with Adam Muon has {muon}{beside}"
+
+
+def _held(r: Result) -> str:
+    """What is left of a technique's gain with norms held."""
+    if not r.alone:
+        return "no twin with norms held"
+    return f"{'not ' * (r.carried_by == 'scale')}shown with norms held"
 
 
 def _tried(results: list[Result]) -> str:
     """What became of techniques and of their rivals."""
-    off, good, rest = _tallied(results)
-    twins = [r for r in good if r.alone]
-    by_scale = sum(r.carried_by == "scale" for r in twins)
+    *_, rest = _tallied(results)
     return (
-        f"and their rivals: in {len(off)} of {len(off + good + rest)} cases no coefficient beat "
-        f"none by {outcomes.ERRORS} standard errors on held-out inputs, so that nothing is tested; "
-        f"the other {len(good + rest)}: reproduced in {len(good)}, of which {len(twins)} have a "
-        f"twin with norms held, and in {by_scale} of these a gain above {share(good[0].margin)} is "
-        f"not shown there (*by scale*); {report.in_words(claims.counts(rest))}. At the best "
-        f"learning rate of PyTorch's default the first over all settings are {_ahead(results)}"
+        f"{_tried_briefly(results)}. Of what is tested and not reproduced: "
+        f"{report.in_words(claims.counts(rest))}"
     )
 
 

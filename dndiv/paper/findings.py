@@ -556,9 +556,10 @@ def robustness(rates: pd.DataFrame, best: pd.DataFrame) -> pd.DataFrame:
     return long.merge(best[[*CELL, "arm", "third", "tenth"]])
 
 
-def firsts(reached: pd.DataFrame) -> pd.Series:
-    """By cell, the start with the highest mean of what is reached."""
-    return reached.groupby(level=CELL, sort=False).mean().idxmax(axis=1)
+def deep_images(reached: pd.DataFrame) -> pd.DataFrame:
+    """The rows of networks on images with several hidden layers."""
+    of = zip(*(reached.index.get_level_values(name) for name in ("data", "setting")))
+    return reached[[data != SERIES and len(hidden_layers(setting)) > 1 for data, setting in of]]
 
 
 def standings(values: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import pandas as pd
 import yaml
@@ -18,7 +19,8 @@ from dndiv.paper.files import REFERENCE
 TITLE = "Dynamic Neural Diversification"
 TEMPLATES = Path(__file__).with_name("templates")
 LEGEND = """
-* **How to read it:** estimates are relative changes, or rank correlations ρ, with 95 % intervals \
+* **How to read it:** early accuracy is the mean test accuracy after epochs 1 to 5; estimates are \
+relative changes, or rank correlations ρ, with 95 % intervals \
 over seeds. *Reproduced*: the interval lies above what is of interest, and, where the paper gives \
 a number, above zero and reaches that; *smaller*: it ends below that number; *by scale*: not shown \
 to be above it once scale is held; *no practical effect*: too small either way; *the opposite*: as \
@@ -120,8 +122,17 @@ def _claim(name: str, results: list[Result]) -> dict:
         "notebook": found[0].notebook or "",
         "counts": counted,
         "said": report.in_words(counted),
-        "joint": [(_group(r), report.measured(vars(r)), r.said) for r in joint],
+        "joint": [(_group(r), report.measured(vars(r)) + _middle(r, found), r.said) for r in joint],
     }
+
+
+def _middle(joint: Result, found: list[Result]) -> str:
+    """The median setting beside what is said of all together, which few large ones may make; not of
+    techniques, most of which are off in most."""
+    each = [r.estimate for r in found if r.setting != TOGETHER and r.group == joint.group]
+    if joint.unit or joint.group in names.TECHNIQUES or None in each:
+        return ""
+    return f", the median setting {report.percent(median(each))}"
 
 
 def _group(r: Result) -> str:

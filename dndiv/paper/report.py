@@ -451,7 +451,7 @@ def promote() -> None:
 
 def over_products(entry: dict) -> str:
     """The time of units over that of their matrix products alone, at the speed of a large product
-    that was measured just before each: "1.59"; "not measured" where any does not know it."""
+    when each was computed: "1.59"; "not measured" where any does not know it."""
     if not entry.get("rated_units") or entry["rated_units"] < entry["units"]:
         return "not measured"
     alone = entry["product_seconds"]

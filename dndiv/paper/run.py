@@ -82,14 +82,13 @@ def write(preset: str, names: Sequence[str], which: Sequence[str], jobs: int | N
 def cost(experiment: str, preset: str, names: Sequence[str]) -> dict:
     """What the units of an experiment on disk took, as ``_taken``; and memory of the largest."""
     units = design.units(experiment, preset, names)
-    peak = max(cache.facts(unit)["peak_memory_mib"] for unit in units)
-    return _taken(units) | {"peak_memory_mib": peak}
+    facts = [cache.facts(unit) for unit in units]
+    return _taken(units, facts) | {"peak_memory_mib": max(f["peak_memory_mib"] for f in facts)}
 
 
-def _taken(units: Sequence[Unit]) -> dict:
+def _taken(units: Sequence[Unit], facts: Sequence[dict]) -> dict:
     """The number of units, and their seconds; and, of those that know the machine's speed when they
     were computed, the seconds that their matrix products alone would take at it, and how many."""
-    facts = [cache.facts(unit) for unit in units]
     known = [(unit, f) for unit, f in zip(units, facts) if "gflops" in f]
     return {
         "units": len(facts),
@@ -107,7 +106,10 @@ def training(preset: str, names: Sequence[str]) -> dict:
     every = design.queue(preset, names)
     facts = [cache.facts(unit) for unit in every]
     spans = [(f["started"], f["ended"]) for f in facts if "started" in f]
-    return _taken(every) | {"clock_seconds": round(covered(spans), 1), "timed_units": len(spans)}
+    return _taken(every, facts) | {
+        "clock_seconds": round(covered(spans), 1),
+        "timed_units": len(spans),
+    }
 
 
 def covered(spans: Iterable[tuple[float, float]]) -> float:
