@@ -128,9 +128,9 @@ def _claim(name: str, results: list[Result]) -> dict:
 
 def _middle(joint: Result, found: list[Result]) -> str:
     """The median setting beside what is said of all together, which few large ones may make; not of
-    techniques, most of which are off in most."""
+    techniques, which are off in some."""
     each = [r.estimate for r in found if r.setting != TOGETHER and r.group == joint.group]
-    if joint.unit or joint.group in names.TECHNIQUES or None in each:
+    if joint.unit or None in each or any(r.reason == OFF for r in found):
         return ""
     return f", the median setting {report.percent(median(each))}"
 
