@@ -360,7 +360,7 @@ def _best(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
     """The early accuracy of a start against the best of the others in each setting, which is chosen
     by the same seeds: in favour of the others."""
     values = outcomes.early_accuracy(outcomes.rated(table))
-    others = [start for start in design.PEERS if start != claim["treated"]]
+    others = [start for start in design.PEERS if start in values and start != claim["treated"]]
     both = outcomes.against_the_best(values, claim["treated"], others)
     return _judged(both, ("treated", "best"), claim, group=claim["treated"])
 
