@@ -311,6 +311,24 @@ def test_standings_count_who_is_first_and_who_is_surely_behind():
     assert found.least["a"] == pytest.approx(0.505 / 0.605 - 1)
 
 
+def test_leaders_stand_beside_themselves_on_fresh_seeds():
+    def values(default, a, b):
+        names = ("MNIST", "MNIST1D")
+        return by_cell({"default": 0.5 * np.array(default), "a": a, "b": b}, names)
+
+    before = values([[1.0], [1.0]], [[0.6], [0.6]], [[0.55], [0.7]]).assign(other=0.9)
+    again = values([[1.0], [1.0]], [[0.55], [0.6]], [[0.6], [0.7]])
+    found = findings.once_more(before, again)
+    assert list(found.index) == ["b", "a", "default"]
+    assert found[["best", "best_again"]].to_numpy().tolist() == [[1, 2], [1, 0], [0, 0]]
+    # of the two, images alone
+    assert found[["deep", "deep_again"]].to_numpy().tolist() == [[0, 1], [1, 0], [0, 0]]
+    assert found["rank"].to_list() == [1.5, 1.5, 3] and found.rank_again.to_list() == [1, 2, 3]
+    assert found["median"]["b"] == pytest.approx((0.1 + 0.4) / 2)
+    assert found.median_again["a"] == pytest.approx((0.1 + 0.2) / 2)
+    assert np.isnan(found.median_again["default"])
+
+
 def test_the_probability_of_improvement_is_that_of_seeds_within_cells():
     values = by_cell(
         {"a": [[1, 2, 3, 4], [1, 1, 1, 1]], "b": [[2, 2, 2, 2], [0, 0, 0, np.nan]]},

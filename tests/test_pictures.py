@@ -310,7 +310,7 @@ def test_the_pictures_of_peers_are_legible(names, settings):
     pairs = [(twin, start) for start, twin in design.TWINS.items()]
     assert "Glorot, Adam" in seen(peers.twins(outcomes.effects(values, pairs)))
     effects = outcomes.effects(values, [("decorrelated", "default")])
-    texts = seen(peers.tuned({"usual": effects[:2], "at best": effects}, 0.4))
+    texts = seen(peers.settings({"usual": effects[:2], "at best": effects}, 0.4))
     assert "the paper: +40 %" in texts
     table = effects[CELL].assign(arm="he", decades=1.0, third=0.5, tenth=np.nan)
     assert "He" in seen(peers.robustness(table, ["he"], pd.Series([3, 5])))
@@ -320,7 +320,7 @@ def test_an_interval_that_leaves_the_picture_ends_in_an_arrow():
     rows = [("MNIST", "tiny", "sgd", 0.1, low, high) for low, high in [(0.0, 0.2), (-1.0, 9.0)]]
     found = pd.DataFrame(rows, columns=[*CELL, "estimate", "low", "high"]).assign(n=9)
     found.loc[1, "setting"] = "narrow"
-    [ax] = peers.tuned({"usual": found}, 0.4).axes
+    [ax] = peers.settings({"usual": found}, 0.4).axes
     arrows = {line.get_marker(): line for line in ax.lines if line.get_marker() in ("<", ">")}
     for marker, end in zip("<>", ax.get_xlim()):
         assert [*arrows[marker].get_xdata()] == [end] and [*arrows[marker].get_ydata()] == [1]

@@ -70,7 +70,7 @@ def _forty_briefly(results: list[Result], values: pd.DataFrame) -> str:
 
 def _used(results: list[Result]) -> str:
     found = _settings(results, "finding-tuned-40")
-    deep, flat, *_ = _kinds(found)
+    deep, flat, *_ = report.kinds(found)
     few, least = deep + flat, share(found[0].margin)
     better, worse = _count(found, claims.REPRODUCED), len(_opposite(found))
     return (
@@ -91,23 +91,36 @@ def _advised(better: int, worse: int, of: int) -> str:
 def _instead_briefly(
     results: list[Result], reached: pd.DataFrame, convolution: pd.DataFrame
 ) -> str:
-    deep, flat, *_ = _kinds(_settings(results, "finding-relayed"))
+    deep, flat, *_ = report.kinds(_settings(results, "finding-relayed"))
     everywhere, here = (findings.standings(v) for v in (reached, findings.deep_images(reached)))
-    (leader, second, *_), of = here.index, _cells(findings.deep_images(reached))
-    found = outcomes.effects(reached, [(leader, "default")])
-    cells, places = found[CELL].itertuples(index=False), {r.setting for r in deep}
-    gains = found.estimate[[claims.setting_of(tuple(cell)) in places for cell in cells]]
+    leader, of = here.index[0], _cells(findings.deep_images(reached))
     return (
         f"On images, in narrow rectifier networks of several layers, at best rates: "
         f"{findings.start_title(leader)} is the first of {len(here)} starts in "
-        f"{here.best[leader]} of {of} settings, {percent(gains.median())} in the median with three "
-        f"or five layers, then {findings.start_title(second)}; `{design.FOUND}`, which a search "
-        f"here has found, has {percent(median(r.estimate for r in deep))} ({_range(deep)}; "
-        f"{_n(r.n for r in deep)}). Over all {_cells(reached)} settings "
+        f"{here.best[leader]} of {of} settings. {_confirmed(results)}. `{design.FOUND}`, which a "
+        f"search here has found, has {percent(median(r.estimate for r in deep))} there "
+        f"({_range(deep)}; {_n(r.n for r in deep)}). Over all {_cells(reached)} settings "
         f"{findings.start_title(everywhere.index[0])} has the best mean rank; `{design.FOUND}` is "
         f"first in {everywhere.best[design.FOUND]}. It has "
         f"{percent(median(r.estimate for r in flat))} with one layer, and in a small convolutional "
         f"network {_against_default(convolution, [design.FOUND])[design.FOUND]}"
+    )
+
+
+def _confirmed(results: list[Result]) -> str:
+    """What became on fresh seeds of the start that led, and of the one after it."""
+    deep, *_ = report.kinds(_settings(results, "finding-deep-narrow"))
+    next_, *_ = report.kinds(_settings(results, "finding-alive"))
+    few, _, ten_, _ = report.kinds(_settings(results, "finding-first"))
+    against = few + ten_
+    better, worse = _count(against, claims.REPRODUCED), len(_opposite(against))
+    return (
+        f"On fresh seeds {findings.start_title('deep_narrow')} has "
+        f"{percent(median(r.estimate for r in deep))} in the median with three or five layers "
+        f"({_range(deep)}; {_n(r.n for r in deep)}), `alive` "
+        f"{percent(median(r.estimate for r in next_))} ({_range(next_)}); against the best other "
+        f"of those that led it is, by more than {share(against[0].margin)}, surely better in "
+        f"{better} of {len(against)}, surely worse in {worse}"
     )
 
 
@@ -198,7 +211,7 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
     reached = outcomes.early_accuracy(at_best)
     ranks = findings.standings(reached[[s for s in design.PEERS if s in reached]])
     found = _settings(results, "finding-relayed")
-    deep, flat, _, others = _kinds(found)
+    deep, flat, _, others = report.kinds(found)
     low, middle, high = (percent(f(r.estimate for r in deep)) for f in (min, median, max))
     most = percent(max(r.estimate for r in others if "10×10" not in r.setting))
     series = names.title(names.SERIES, names.DATA)
@@ -226,15 +239,6 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
         f"`{design.FOUND}` is at worst {percent(ranks.least[design.FOUND])} from the first, and "
         f"against the best other start: {report.in_words(claims.counts(against))}"
     )
-
-
-def _kinds(found: list[Result]) -> tuple[list[Result], ...]:
-    """What is found on images with several hidden layers, with one, and with ten; and elsewhere."""
-    series = names.title(names.SERIES, names.DATA)
-    others = [r for r in found if r.setting.startswith(series)]
-    images = [r for r in found if r not in others]
-    flat, ten = ([r for r in images if size in r.setting] for size in ("shallow", "10×10"))
-    return [r for r in images if r not in flat + ten], flat, ten, others
 
 
 def _surely(found: list[Result]) -> str:

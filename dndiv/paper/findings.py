@@ -586,6 +586,24 @@ def standings(values: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("rank", kind="stable").astype({"best": int, "behind": int})
 
 
+def once_more(before: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:
+    """How the starts of ``again`` stand among themselves on the seeds of ``before`` and on its own,
+    which chose none of them: a row per start, best first by the fresh seeds.
+
+    before, again: as of ``standings``. Columns, each once more with ``_again``: rank and best, as
+    there; deep, the settings on images with several hidden layers in which it is first; median, its
+    effect against PyTorch's default over settings.
+    """
+    parts = []
+    for values in (before[again.columns], again):
+        table, deep = standings(values), standings(deep_images(values))
+        pairs = [(start, "default") for start in values if start != "default"]
+        by = outcomes.effects(values, pairs).groupby("treated").estimate
+        more = {"deep": deep.best, "median": by.median()}
+        parts.append(table[["rank", "best"]].assign(**more))
+    return parts[1].add_suffix("_again").join(parts[0])
+
+
 def improvement(values: pd.DataFrame) -> pd.DataFrame:
     """The probability that the start of a row has a higher value than that of a column: the share
     of seeds, in the mean over cells, equals counting half. NaN on the diagonal."""

@@ -15,6 +15,7 @@ from dndiv.checks import choose
 from dndiv.paper import claims, code, files, notebooks, pictures, provenance, schema, tables
 from dndiv.paper.claims import NOT_TESTED, OFF, TOGETHER, Result
 from dndiv.paper.files import REFERENCE
+from dndiv.paper.names import DATA, SERIES, title
 
 SCALES = ("He's scale", "default scale")  # the controls that have a column
 HEADER = (
@@ -75,6 +76,16 @@ def in_words(verdict: str | dict[str, int]) -> str:
     if isinstance(verdict, str):
         return verdict
     return "; ".join(f"{v} in {n}" for v, n in verdict.items())
+
+
+def kinds(found: list[Result]) -> tuple[list[Result], ...]:
+    """The settings on images with three or five hidden layers, with one, and with ten; and those on
+    series."""
+    series = title(SERIES, DATA)
+    others = [r for r in found if r.setting.startswith(series)]
+    images = [r for r in found if r not in others]
+    flat, ten = ([r for r in images if size in r.setting] for size in ("shallow", "10×10"))
+    return [r for r in images if r not in flat + ten], flat, ten, others
 
 
 def harm(members: list[Result]) -> str:

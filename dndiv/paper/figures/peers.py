@@ -108,9 +108,9 @@ def twins(effects: pd.DataFrame) -> plt.Figure:
 
 
 @drawing
-def tuned(found: dict[str, pd.DataFrame], published: float) -> plt.Figure:
-    """What becomes of the 40 % when PyTorch's default has its best learning rate too: a row per
-    setting, a panel per comparison, with 95 % intervals; dashed, the published value.
+def settings(found: dict[str, pd.DataFrame], published: float | None = None) -> plt.Figure:
+    """The change of early accuracy in every setting: a row each, a panel per comparison, with 95 %
+    intervals; dashed, the published value, where one is given.
     found: title to rows of ``outcomes.effects``."""
     table = pd.concat(found).reset_index(drop=True)
     there = figures.keys(table, CELL)
@@ -118,7 +118,8 @@ def tuned(found: dict[str, pd.DataFrame], published: float) -> plt.Figure:
     entries = {(n, s, o): place_title(n, s, o) for n, o, s in order if (n, s, o) in there}
     ratios = {heading: figures.log_ratios(part) for heading, part in found.items()}
     panels = figures.cell_estimates(ratios, 0.27, entries)
-    early.mark_published(panels.axes[0], published)
+    if published is not None:
+        early.mark_published(panels.axes[0], published)
     return figures.finish_changes(panels, figures.seeds_text(table))
 
 
