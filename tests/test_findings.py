@@ -391,9 +391,10 @@ def test_starts_are_compared_over_all_settings_and_by_optimizer():
 def test_the_tuned_effect_stands_beside_the_untuned():
     early = frame(accuracies({"default": 0.2, "decorrelated": 0.3, design.FOUND: 0.4}))
     at_best = by_cell({"default": 0.4, "decorrelated": 0.4, design.FOUND: 0.5})
-    usual, method, found = findings.tuned(early, at_best).values()
+    again = by_cell({"default": 0.4, "deep_narrow": 0.6})
+    usual, *found = findings.tuned(early, at_best, again).values()
     assert usual.estimate[0] > 0.4
-    assert (method.estimate[0], found.estimate[0]) == pytest.approx((0, 0.25))
+    assert [effects.estimate[0] for effects in found] == pytest.approx([0, 0.25, 0.5])
 
 
 def test_rivals_stand_beside_their_norm_held_twins():

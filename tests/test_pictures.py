@@ -327,6 +327,17 @@ def test_an_interval_that_leaves_the_picture_ends_in_an_arrow():
     assert len(arrows) == 2
 
 
+def test_an_estimate_far_beyond_all_others_is_written_at_the_edge():
+    rows = [("MNIST", "tiny", "sgd", 0.1, 0.0, 0.2), ("MNIST", "narrow", "sgd", 5.0, 3.0, 7.0)]
+    found = pd.DataFrame(rows, columns=[*CELL, "estimate", "low", "high"]).assign(n=9)
+    figure = peers.settings({"usual": found})
+    assert "+500 %" in seen(figure)
+    [ax] = figure.axes
+    left, right = ax.get_xlim()
+    [text] = [t for t in ax.texts if t.get_text() == "+500 %"]
+    assert left < 0.1 < right < np.log(4) and left < text.get_position()[0] < right
+
+
 # ---------------------------------------------------------------------------- 09_sustainability
 def sized(names, widths, seeds=3):
     """Made-up networks of both starts, more accurate the wider they are and the longer they

@@ -60,9 +60,9 @@ def _forty_briefly(results: list[Result], values: pd.DataFrame) -> str:
     [whole] = _together(results, "early-40")
     he, default = (measured(whole.alone[scale]) for scale in report.SCALES)
     return (
-        f"At the usual learning rates that, or more, in {len(there)} of {len(every)} settings "
-        f"({_named(there)}); {_of_scale(results, values)} of it is left without decorrelation: it "
-        f"is the scale of the draw, with biases at zero. In the median setting the gain is "
+        f"In {len(there)} of {len(every)} settings at the usual learning rates "
+        f"({_named(there)}), and {_of_scale(results, values)} of it is left without decorrelation: "
+        f"it is the scale of the draw, with biases at zero. In the median setting the gain is "
         f"{percent(median(r.estimate for r in every))} ({_n(r.n for r in every)}). Decorrelation "
         f"alone gives {he} over all settings at the method's scale, {default} at PyTorch's"
     )
@@ -91,36 +91,38 @@ def _advised(better: int, worse: int, of: int) -> str:
 def _instead_briefly(
     results: list[Result], reached: pd.DataFrame, convolution: pd.DataFrame
 ) -> str:
-    deep, flat, *_ = report.kinds(_settings(results, "finding-relayed"))
-    everywhere, here = (findings.standings(v) for v in (reached, findings.deep_images(reached)))
-    leader, of = here.index[0], _cells(findings.deep_images(reached))
+    found = _settings(results, "finding-relayed")
+    deep, flat, *_ = report.kinds(found)
+    next_, *_ = report.kinds(_settings(results, "finding-alive"))
+    on_series = reached[reached.index.get_level_values("data") == names.SERIES]
+    here, there = (findings.standings(v) for v in (findings.deep_images(reached), on_series))
+    *_, series = report.kinds(_settings(results, "finding-first"))
     return (
-        f"On images, in narrow rectifier networks of several layers, at best rates: "
-        f"{findings.start_title(leader)} is the first of {len(here)} starts in "
-        f"{here.best[leader]} of {of} settings. {_confirmed(results)}. `{design.FOUND}`, which a "
-        f"search here has found, has {percent(median(r.estimate for r in deep))} there "
-        f"({_range(deep)}; {_n(r.n for r in deep)}). Over all {_cells(reached)} settings "
-        f"{findings.start_title(everywhere.index[0])} has the best mean rank; `{design.FOUND}` is "
-        f"first in {everywhere.best[design.FOUND]}. It has "
-        f"{percent(median(r.estimate for r in flat))} with one layer, and in a small convolutional "
-        f"network {_against_default(convolution, [design.FOUND])[design.FOUND]}"
+        f"On images, in narrow rectifier networks of several layers, "
+        f"{findings.start_title(here.index[0])}: at best rates the first of {len(here)} starts in "
+        f"{here.best.iloc[0]} of {_cells(findings.deep_images(reached))} settings. "
+        f"{_confirmed(results)}. There `alive` has "
+        f"{percent(median(r.estimate for r in next_))} and `{design.FOUND}`, which a search here "
+        f"has found, {percent(median(r.estimate for r in deep))} (on other seeds, "
+        f"{_n(r.n for r in deep)}). On {names.title(names.SERIES, names.DATA)} deep-narrow is "
+        f"surely worse than the best other in {len(_opposite(series))} of {len(series)}, and "
+        f"`{design.FOUND}` the first in {there.best[design.FOUND]}. With one layer "
+        f"`{design.FOUND}` has {percent(median(r.estimate for r in flat))}, and in a small convolutional network "
+        f"{_against_default(convolution, [design.FOUND])[design.FOUND]}"
     )
 
 
 def _confirmed(results: list[Result]) -> str:
-    """What became on fresh seeds of the start that led, and of the one after it."""
+    """What became on fresh seeds of the start that led."""
     deep, *_ = report.kinds(_settings(results, "finding-deep-narrow"))
-    next_, *_ = report.kinds(_settings(results, "finding-alive"))
-    few, _, ten_, _ = report.kinds(_settings(results, "finding-first"))
-    against = few + ten_
-    better, worse = _count(against, claims.REPRODUCED), len(_opposite(against))
+    few, _, ten, _ = report.kinds(_settings(results, "finding-first"))
+    against = few + ten
     return (
-        f"On fresh seeds {findings.start_title('deep_narrow')} has "
-        f"{percent(median(r.estimate for r in deep))} in the median with three or five layers "
-        f"({_range(deep)}; {_n(r.n for r in deep)}), `alive` "
-        f"{percent(median(r.estimate for r in next_))} ({_range(next_)}); against the best other "
-        f"of those that led it is, by more than {share(against[0].margin)}, surely better in "
-        f"{better} of {len(against)}, surely worse in {worse}"
+        f"On fresh seeds it has {percent(median(r.estimate for r in deep))} in the median with "
+        f"three or five layers ({_range(deep)}; {_n(r.n for r in deep)}), and is, by more than "
+        f"{share(against[0].margin)}, surely better than the best other start that led in "
+        f"{_count(against, claims.REPRODUCED)} of {len(against)}, surely worse in "
+        f"{len(_opposite(against))}"
     )
 
 
@@ -152,11 +154,11 @@ def _tried_briefly(results: list[Result]) -> str:
     twins = [r for r in good if r.alone]
     by_scale = sum(r.carried_by == "scale" for r in twins)
     return (
-        f"In {len(off)} of {len(off + good + rest)} cases no coefficient was shown to be better "
-        f"than none on held-out inputs (by {outcomes.ERRORS} standard errors of few seeds), and "
-        f"nothing is tested; {len(good)} of the other {len(good + rest)} are reproduced, yet of "
-        f"{len(twins)} that have a twin with norms held, for {by_scale} a gain above "
-        f"{share(good[0].margin)} is not shown there. At the default's best rate the first over "
+        f"{len(good)} of {len(off + good + rest)} cases are reproduced; in {len(off)} no "
+        f"coefficient was shown to be better than none on held-out inputs (by {outcomes.ERRORS} "
+        f"standard errors of few seeds), and nothing is tested. Of the {len(twins)} reproduced "
+        f"that have a twin with norms held, {by_scale} are not shown to gain more than "
+        f"{share(good[0].margin)} there. At the default's best rate the first over "
         f"all settings are {_ahead(results)}"
     )
 
@@ -235,7 +237,8 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
         f"images, its best learning rates are {_rates(at_best, design.FOUND)}; the default's, "
         f"{_rates(at_best, 'default')}. No start is the best everywhere: mean ranks of "
         f"{len(ranks)} are {standing}; on images with several hidden layers the first is "
-        f"{findings.start_title(leader)} in {here.best[leader]} of {_cells(deep_images)}; "
+        f"{findings.start_title(leader)} in {here.best[leader]} of {_cells(deep_images)} "
+        f"({_confirmed(results)[0].lower()}{_confirmed(results)[1:]}); "
         f"`{design.FOUND}` is at worst {percent(ranks.least[design.FOUND])} from the first, and "
         f"against the best other start: {report.in_words(claims.counts(against))}"
     )

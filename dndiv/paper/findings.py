@@ -690,14 +690,18 @@ def chosen_rates(rivals: pd.DataFrame, early: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*CELL, *(f.name for f in fields(Effect))])
 
 
-def tuned(early: pd.DataFrame, peers: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def tuned(
+    early: pd.DataFrame, peers: pd.DataFrame, leaders: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
     """The effect of the method at the usual learning rates, and with both sides at their own best;
-    and that of the relayed start: rows of ``outcomes.effects`` by what is compared."""
-    pair, found = ("decorrelated", "default"), (FOUND, "default")
+    and those of two starts that led: rows of ``outcomes.effects`` by what is compared. peers,
+    leaders: early accuracies."""
+    pair = ("decorrelated", "default")
     return {
         "the method, usual rates": outcomes.effects(outcomes.early_accuracy(early), [pair]),
-        "the method, both at their best": outcomes.effects(peers, [pair]),
-        f"{start_title(FOUND)}, both at their best": outcomes.effects(peers, [found]),
+        "the method, best rates": outcomes.effects(peers, [pair]),
+        "relayed, best rates": outcomes.effects(peers, [(FOUND, "default")]),
+        "deep-narrow, best rates": outcomes.effects(leaders, [("deep_narrow", "default")]),
     }
 
 

@@ -286,20 +286,28 @@ def summary(results: list[Result]) -> str:
 def covers(coverage: pd.DataFrame) -> str:
     """How often the interval holds what it says, by the table of ``coverage``."""
     first = coverage[coverage.interval == coverage.interval.iloc[0]]
-    used, ten = (first[first.seeds.astype(str) == n].iloc[0] for n in ("as used", "10"))
+    counts = first.seeds.astype(str)
+    (used, used_), (ten, ten_) = (first[counts == n].iloc for n in ("as used", "10"))
+
+    def of(row, name):
+        worst = f"at most {100 * row[f'worst_{name}']:.1f} %"
+        return f"{100 * row[name]:.1f} % ({worst})"
+
     return (
-        f"Intervals of 95 % of early accuracy at the usual learning rates hold the truth in "
-        f"{100 * used.coverage:.1f} % of draws from the artifact's own networks, as many seeds as "
-        f"each comparison has, in the mean over {used.populations} comparisons, and in "
-        f"{share(used.worst_coverage)} in the worst; of effects that are not there "
-        f"{100 * used.false_above:.1f} % (at most {100 * used.worst_false_above:.1f} %) seem to be "
-        "above zero, and "
-        f"{100 * used.false_reproduced:.1f} % (at most {100 * used.worst_false_reproduced:.1f} %) "
-        "above the smallest effect of interest, which is called reproduced. It is worst where one "
-        "network or two of many do not learn, for many draws have none of them, and where seeds "
-        f"are few: with 10, as most starts on images at their best rates have, "
-        f"{100 * ten.coverage:.1f} % in the mean and {100 * ten.worst_coverage:.1f} % in the "
-        "worst. Means over all settings, rank correlations and times were not simulated."
+        "Intervals of 95 % of early accuracy hold the truth, in draws from the artifact's own "
+        "networks of as many seeds as each comparison has, in "
+        f"{100 * used.coverage:.1f} % in the mean over {used.populations} comparisons at the usual "
+        f"learning rates, {100 * used.worst_coverage:.1f} % in the worst; at best rates, of the "
+        f"starts that led against PyTorch's default, in {100 * used_.coverage:.1f} % over "
+        f"{used_.populations}, {100 * used_.worst_coverage:.1f} % in the worst. Of effects that "
+        f"are not there {of(used, 'false_above')} seem to be above zero, at best rates "
+        f"{of(used_, 'false_above')}; and {of(used, 'false_reproduced')} and "
+        f"{of(used_, 'false_reproduced')} above the smallest effect of interest, which is called "
+        "reproduced. It is worst where one network or two of many do not learn, for many draws "
+        f"have none of them, and where seeds are few: with 10, {100 * ten.coverage:.1f} % and "
+        f"{100 * ten_.coverage:.1f} % in the mean, {100 * ten.worst_coverage:.1f} % and "
+        f"{100 * ten_.worst_coverage:.1f} % in the worst. Means over all settings, rank "
+        "correlations and times were not simulated."
     )
 
 

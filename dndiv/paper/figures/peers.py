@@ -110,7 +110,7 @@ def twins(effects: pd.DataFrame) -> plt.Figure:
 @drawing
 def settings(found: dict[str, pd.DataFrame], published: float | None = None) -> plt.Figure:
     """The change of early accuracy in every setting: a row each, a panel per comparison, with 95 %
-    intervals; dashed, the published value, where one is given.
+    intervals; dashed, the published value, where one is given. What is far beyond is written.
     found: title to rows of ``outcomes.effects``."""
     table = pd.concat(found).reset_index(drop=True)
     there = figures.keys(table, CELL)
