@@ -107,7 +107,8 @@ def _instead_briefly(
         f"{_n(r.n for r in deep)}). On {names.title(names.SERIES, names.DATA)} deep-narrow is "
         f"surely worse than the best other in {len(_opposite(series))} of {len(series)}, and "
         f"`{design.FOUND}` the first in {there.best[design.FOUND]}. With one layer "
-        f"`{design.FOUND}` has {percent(median(r.estimate for r in flat))}, and in a small convolutional network "
+        f"`{design.FOUND}` has {percent(median(r.estimate for r in flat))}, and in a small "
+        f"convolutional network "
         f"{_against_default(convolution, [design.FOUND])[design.FOUND]}"
     )
 
