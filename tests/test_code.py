@@ -1,5 +1,6 @@
 """The tracker of what depends on what: what is reached, and which edits make something stale."""
 
+import functools
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,13 @@ from dndiv.paper.design import Training
 ROOT = [("dndiv.paper.compute", "rows")]
 
 
+PARSED = functools.cache(code.stripped)  # an edit leaves all other modules as they are
+
+
 @pytest.fixture
 def edited(tmp_path, monkeypatch):
     """A copy of the package with a text replaced in a module; the key of a unit is its own."""
+    monkeypatch.setattr(code, "stripped", PARSED)
     shutil.copytree(
         files.ROOT / "dndiv", tmp_path / "dndiv", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -41,6 +46,12 @@ PLAIN = Training("Digits", "tiny", "sgd", ("default", "decorrelated"), (0,))
 TREATED = Training("Digits", "tiny", "sgd", ("default", "default+log_volume:constant@0.1"), (0,))
 
 
+@pytest.fixture(scope="module")
+def keys():
+    """Before any edit."""
+    return {unit: cache.key(unit) for unit in (PLAIN, TREATED)}
+
+
 @pytest.mark.parametrize(
     "module, old, new, unit",
     [
@@ -60,8 +71,8 @@ TREATED = Training("Digits", "tiny", "sgd", ("default", "default+log_volume:cons
         ("dndiv/paper/data.py", "x.sub_(mean).div_(std)", "x.sub_(mean)", PLAIN),
     ],
 )
-def test_an_edit_of_what_is_reached_makes_a_unit_stale(edited, module, old, new, unit):
-    before = cache.key(unit)
+def test_an_edit_of_what_is_reached_makes_a_unit_stale(edited, keys, module, old, new, unit):
+    before = keys[unit]
     edited(module, old, new)
     assert cache.key(unit) != before
 
@@ -96,8 +107,8 @@ def test_an_edit_of_what_is_reached_makes_a_unit_stale(edited, module, old, new,
         ("dndiv/paper/claims.py", "import", "import", PLAIN),
     ],
 )
-def test_other_edits_do_not(edited, module, old, new, unit):
-    before = cache.key(unit)
+def test_other_edits_do_not(edited, keys, module, old, new, unit):
+    before = keys[unit]
     edited(module, old, new)
     assert cache.key(unit) == before
 

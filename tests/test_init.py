@@ -76,8 +76,11 @@ def test_a_tight_frame_is_a_linear_image_of_the_rows_turned_towards_the_draw(n, 
     w = dndiv.decorrelated_(start.clone(), 1.0)
     scatter = torch.eye(d, dtype=F64)  # of Tyler, by his own iteration
     for _ in range(3000):
+        before = scatter
         scale = (start @ torch.linalg.inv(scatter) * start).sum(1, keepdim=True)
         scatter = d / n * start.T @ (start / scale)
+        if (scatter - before).abs().max() < 1e-12:
+            break
     inverse = torch.linalg.inv(scatter)
     cosine = start @ inverse @ start.T / scale.sqrt() / scale.sqrt().T
     np.testing.assert_allclose(cosines(w), cosine.numpy(), atol=1e-6)

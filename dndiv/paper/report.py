@@ -401,26 +401,28 @@ def generated(text: str, folder: Path) -> str:
     from dndiv.paper import answer  # which makes its sentences of the words here
 
     results = read(folder / "claims.json")
-    early, peers, convolution = (
-        tables.load(folder / "tables" / f"{name}.parquet")
-        for name in ("early", "peers", "convolution")
-    )
     ours = [r for r in results if r.claim.startswith("finding-")]
-    parts = {
-        "brief": answer.brief(results, early, peers, convolution),
-        "answer": answer.lines(results, early, peers, convolution),
-        "claims": per_claim([r for r in results if r not in ours]),
-        "findings": per_claim(ours, "../"),
-        "coverage": covers(pd.read_csv(folder / "coverage.csv")),
-        "times": _times(files.stored(folder / "provenance.json")),
-        "speed": (folder / "bench" / "table.md").read_text("utf8").strip(),
-        "scale": (folder / "scale.md").read_text("utf8").strip(),
-        "assumptions": assumptions(),
+    theirs = [r for r in results if r not in ours]
+
+    def said(of):
+        names = ("early", "peers", "convolution")
+        return of(results, *(tables.load(folder / "tables" / f"{n}.parquet") for n in names))
+
+    parts = {  # made where they are asked for
+        "brief": lambda: said(answer.brief),
+        "answer": lambda: said(answer.lines),
+        "claims": lambda: per_claim(theirs),
+        "findings": lambda: per_claim(ours, "../"),
+        "coverage": lambda: covers(pd.read_csv(folder / "coverage.csv")),
+        "times": lambda: _times(files.stored(folder / "provenance.json")),
+        "speed": lambda: (folder / "bench" / "table.md").read_text("utf8").strip(),
+        "scale": lambda: (folder / "scale.md").read_text("utf8").strip(),
+        "assumptions": assumptions,
     }
 
     def fill(match):
         choose("generated part", match[1], parts)
-        return f"<!-- begin {match[1]} -->\n{parts[match[1]]}\n<!-- end {match[1]} -->"
+        return f"<!-- begin {match[1]} -->\n{parts[match[1]]()}\n<!-- end {match[1]} -->"
 
     return re.sub(r"<!-- begin (\S+) -->.*?<!-- end \1 -->", fill, text, flags=re.DOTALL)
 
