@@ -37,12 +37,11 @@ reproduce: setup
 	@$(PY) -m dndiv reproduce --preset $(PRESET) --device $(DEVICE)
 
 test: setup
-	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) worksteal tests --ignore tests/browser
-	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) loadfile --nbval-lax --nbval-current-env notebooks
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) tests --ignore tests/browser
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) --nbval-lax --nbval-current-env notebooks
 
-# a process per core, one thread each: with half of the tests, and then of what is left; of
-# notebooks, whose cells follow each other, with whole ones
-SPREAD := -n auto --dist
+# a process per core, each with whole files, one thread each
+SPREAD := -n auto --dist loadfile
 
 # the report, and explore.ipynb in JupyterLab, in Chromium (apt-get install chromium, or
 # DNDIV_CHROMIUM=its path); without one this fails

@@ -220,6 +220,8 @@ def forks():
     take longer to load it than for all that it does here."""
     import dask
 
+    import distributed  # noqa: F401, whose settings would go with the one that is set here
+
     multiprocessing.set_forkserver_preload(["distributed", "dndiv.paper.run"])
     multiprocessing.forkserver.ensure_running()
     with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
