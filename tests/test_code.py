@@ -1,6 +1,7 @@
 """The tracker of what depends on what: what is reached, and which edits make something stale."""
 
 import functools
+import json
 import shutil
 import subprocess
 import sys
@@ -182,5 +183,19 @@ def test_what_comes_after_tables_needs_no_torch():
 for name in {modules}:
     importlib.import_module(f"dndiv.paper.{{name}}")
     assert "torch" not in sys.modules, name"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_notebooks_that_train_nothing_need_no_torch():
+    sources = {}
+    for number in ("02", "06", "07", "08", "09"):
+        [file] = (files.ROOT / "notebooks").glob(f"{number}_*.ipynb")
+        cells = json.loads(file.read_text("utf8"))["cells"]
+        sources[number] = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    program = f"""import sys
+for number, source in {sources!r}.items():
+    exec(source, {{"__name__": "__main__"}})
+    assert "torch" not in sys.modules, number"""
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

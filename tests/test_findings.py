@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dndiv.paper import design, findings, outcomes
+from dndiv.paper import claims, design, figures, findings, outcomes
 from dndiv.paper.names import CELL, COLUMNS
 
 
@@ -106,6 +106,22 @@ def test_what_near_duplicates_cost_and_what_techniques_give_back():
     assert findings.given_back(frame(rows), "default").empty
 
 
+def test_what_learns_and_gains_is_as_of_two_parts():
+    """With less work: without tests, or by what the verdict has beside it."""
+    rows = []
+    for setting, dead in (("tiny", 0.1), ("narrow", 0.4)):
+        cell = ("MNIST", setting, "sgd")
+        for arm in ("decorrelated", "default", "equal_norms", "default_decorrelated"):
+            few = accuracies({arm: dead if arm == "default" else 0.6}, cell, seeds=3)
+            rows += few + [row for row in accuracies({arm: 0.5}, cell, seeds=8) if row[4] > 2]
+    known = outcomes.two_parts(frame(rows), "decorrelated", "default")
+    assert known.baseline_learn.to_list() == [5 / 8, 1]
+    found = findings.learned(frame(rows), "decorrelated", "default")
+    pd.testing.assert_frame_equal(found, known[[*found]], check_dtype=False)
+    judged = claims.in_cells(claims.judge("early-40", frame(rows)), figures.keys(known, CELL))
+    pd.testing.assert_frame_equal(findings.two_parts(judged), known[[*findings.two_parts(judged)]])
+
+
 def test_the_parts_of_what_diversity_predicts():
     cell, rows = ("MNIST", "tiny", "sgd", "default"), []
     for seed in range(8):
@@ -115,7 +131,8 @@ def test_the_parts_of_what_diversity_predicts():
         for unit, missed in enumerate((1, 2, 3, 4) if seed else (2, 1, 3, 4)):
             rows.append((*cell, seed, f"1.{unit}", 5, "nearest", 0.2 * unit))
             rows.append((*cell, seed, f"1.{unit}", 5, "lesion", 0.1 * missed))
-    found = findings.parts(frame(rows), 0.2)
+    judged = claims.judge("diversity-predicts", frame(rows))
+    found = findings.parts(claims.in_cells(judged, [cell[:3]]))
     assert [*found] == ["rank correlation", "beyond the accuracy reached", "lesion test"]
     assert [part.estimate.item() for part in found.values()] == pytest.approx([1, 1, -7.8 / 8])
     t = findings.tally(found["lesion test"])

@@ -15,6 +15,7 @@ import torch
 
 from dndiv.paper import cache, compute, design, files, registered, run, tables
 from dndiv.paper.design import Parity, Training
+from dndiv.paper.files import REFERENCE
 from dndiv.paper.names import COLUMNS
 
 TINY = dataclasses.replace(design.PRESETS["smoke"], direction_seeds=3)
@@ -45,6 +46,13 @@ def test_a_bad_request_is_refused_before_any_work(results, words, message):
     with pytest.raises(ValueError, match=message):
         tables.table(*words)
     assert not list(results.iterdir())
+
+
+def test_the_rows_of_some_measures_are_those_of_the_whole_table():
+    whole = tables.table("escape", REFERENCE)
+    some = tables.table("escape", REFERENCE, measures=["accuracy", "dead"])
+    assert set(some.measure) == {"accuracy", "dead"}
+    pd.testing.assert_frame_equal(some, whole[whole.measure.isin(["accuracy", "dead"])])
 
 
 def test_two_tables_of_one_experiment_share_its_units(results, monkeypatch):
@@ -219,7 +227,6 @@ def forks():
     """Processes that have loaded what schedulers and workers need before they start: each would
     take longer to load it than for all that it does here."""
     import dask
-
     import distributed  # noqa: F401, whose settings would go with the one that is set here
 
     multiprocessing.set_forkserver_preload(["distributed", "dndiv.paper.run"])

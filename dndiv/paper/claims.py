@@ -446,6 +446,14 @@ RULES = {
 }
 
 
+def in_cells(
+    results: list[Result], cells: Sequence[tuple[str, str, str]]
+) -> list[tuple[dict[str, str], Result]]:
+    """Of results in single cells, each with its cell, as the first columns of a row."""
+    where = {setting_of(cell): dict(zip(CELL, cell)) for cell in cells}
+    return [(where[r.setting], r) for r in results if r.setting in where]
+
+
 # ----------------------------------------------------------------------------- what is registered
 def key(r: Result) -> str:
     """What a result is registered under: its setting; of a group, the group, for all settings."""

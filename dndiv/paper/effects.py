@@ -58,7 +58,7 @@ def effect(treated: Sequence[float], baseline: Sequence[float], test: bool = Tru
     return Effect(float(estimate), float(low), float(high), p, len(t))
 
 
-def between(treated: Sequence[float], baseline: Sequence[float]) -> Effect:
+def between(treated: Sequence[float], baseline: Sequence[float], test: bool = True) -> Effect:
     """The relative effect between groups of different seeds: ``effect`` unpaired; n counts both."""
     t, b = np.asarray(treated, float), np.asarray(baseline, float)
     if not (len(t) and len(b)):
@@ -67,7 +67,7 @@ def between(treated: Sequence[float], baseline: Sequence[float]) -> Effect:
     parts = (t - t.mean()) / len(t), -(1 + estimate) * (b - b.mean()) / len(b)
     low, high = interval(estimate, *(u / b.mean() for u in parts))
     low = _possible(low, t)
-    test = min(len(t), len(b)) > 1
+    test = test and min(len(t), len(b)) > 1
     p = _permuted(np.append(t, b), _splits(len(t), len(b))) if test else np.nan
     return Effect(float(estimate), float(low), float(high), p, len(t) + len(b))
 
