@@ -55,7 +55,7 @@ ESCAPED_IMAGES = 0.5
 PENALTY_EVERY = 4  # steps; four times the strength at every fourth step costs a fourth
 ANNEALED_EPOCHS = 2  # an annealed coefficient is 0 from here on
 TUNING_SHARE = 6  # one in 6 training images is held out for tuning: 10,000 of 60,000
-TUNING_SEED = 50_000  # of a data set, from here on: they decide nothing else
+TUNING_SEED = 50_000  # of a data set, from here on: no test has them
 
 
 def hidden_layers(setting: str) -> tuple[int, ...]:
