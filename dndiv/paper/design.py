@@ -669,6 +669,20 @@ def leaders(preset: Preset, names: Sequence[str]) -> list[Unit]:
     ]
 
 
+def beginnings(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """How diverse the units of the starts that compete are before training and after an epoch: of
+    the first of the peers' seeds. What optimizer follows makes no difference before it."""
+    options = {"epochs": 1, "records": ("accuracy", "diversity")}
+    return [
+        Training(name, setting, optimizer, PEERS, block, **options)
+        for name, setting, optimizer in peer_cells(preset, names)
+        if optimizer == "sgd"
+        for block in blocks(
+            name, min(preset.peer_seeds[place(name, setting)], SEEDS_PER_UNIT), first=ANEW
+        )
+    ]
+
+
 def convolution(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """The same in a small convolutional network, on images."""
     return [
@@ -735,6 +749,7 @@ EXPERIMENTS = {
     "rates": rates,
     "peers": peers,
     "leaders": leaders,
+    "beginnings": beginnings,
     "convolution": convolution,
     "rivals": rivals,
     "where": where,
