@@ -346,6 +346,34 @@ def test_leaders_stand_beside_themselves_on_fresh_seeds():
     assert np.isnan(found.median_again["default"])
 
 
+def test_diversity_before_training_stands_beside_what_starts_reach():
+    ranks = {"a": (1.0, 4.0), "b": (2.0, 4.0), "c": (4.0, 4.0)}  # of a layer of 4, by epoch
+    rows = [
+        ("MNIST", "tiny", "sgd", arm, seed, layer, epoch, measure, value)
+        for arm, of_arm in ranks.items()
+        for seed in range(4)
+        for layer in "123"
+        for epoch, rank in enumerate(of_arm)
+        for measure, value in (("effective_rank", rank), ("correlation", 1 / rank))
+        + (("similarity", 0.25 * rank),)
+    ]
+    before = frame(rows)
+    reached = by_cell({"a": [[0.4] * 4, [0.6] * 4], "b": 0.5, "c": 0.8}, optimizers=("sgd", "adam"))
+    found = findings.beginnings(before, reached)
+    assert found.groupby("arm").effective_rank.unique().map(list).to_dict() == {
+        "a": [0.25],
+        "b": [0.5],
+        "c": [1.0],
+    }
+    assert found.share.to_list() == pytest.approx([0.5, 0.625, 1, 0.75, 0.625, 1])
+    told = findings.told_at_start(found)
+    assert told.effective_rank.to_list() == pytest.approx([1, 0.5])
+    assert told.correlation.to_list() == pytest.approx([1, 0.5])  # less of it is more diverse
+    assert told.similarity.to_list() == pytest.approx([-1, -0.5])
+    [of_b] = findings.rank_of(before, "b").to_numpy().tolist()
+    assert of_b == [0.5, 1.0]
+
+
 def test_the_probability_of_improvement_is_that_of_seeds_within_cells():
     values = by_cell(
         {"a": [[1, 2, 3, 4], [1, 1, 1, 1]], "b": [[2, 2, 2, 2], [0, 0, 0, np.nan]]},

@@ -303,6 +303,9 @@ def test_pictures_of_peers_with_a_row_per_start_are_legible():
     assert any(f"n = {counts.iloc[0]} seeds a setting" in text for text in texts)
     assert "AnyInit" in texts and sum(text.isdecimal() for text in texts) == 17 * 16
     effects = outcomes.effects(values, [("decorrelated", "default")])
+    told = effects[CELL].assign(arm="he", effective_rank=0.5, share=0.9)
+    texts = seen(peers.beginnings(pd.concat([told, told.assign(arm="rai")]), ["rai"], counts))
+    assert {"RAI", "other starts"} <= set(texts)
     table = effects[CELL].assign(arm="he", decades=1.0, third=0.5, tenth=np.nan)
     assert "He" in seen(peers.robustness(table, ["he"], pd.Series([3, 5])))
 

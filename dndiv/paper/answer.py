@@ -32,9 +32,13 @@ def brief(
 
 
 def lines(
-    results: list[Result], early: pd.DataFrame, peers: pd.DataFrame, convolution: pd.DataFrame
+    results: list[Result],
+    early: pd.DataFrame,
+    peers: pd.DataFrame,
+    convolution: pd.DataFrame,
+    beginnings: pd.DataFrame,
 ) -> str:
-    """The same at length (Markdown)."""
+    """The same at length (Markdown). beginnings: another table."""
     values = outcomes.early_accuracy(early)
     parts = {
         "The 40 %:": _forty(results, values, outcomes.early_accuracy(outcomes.rated(peers))),
@@ -45,6 +49,7 @@ def lines(
         "Techniques and their rivals:": _tried(results),
         "Techniques at the usual rates, and local minima:": _techniques(results),
         "Redundancy and diversity:": _redundant(results),
+        "Diversity before training:": _before(beginnings, outcomes.rated(peers)),
         "Networks that do not learn at all:": _dead(early),
     }
     return _listing(parts)
@@ -102,8 +107,8 @@ def _instead_briefly(
         f"{findings.start_title(here.index[0])}: at best rates the first of {len(here)} starts in "
         f"{here.best.iloc[0]} of {_cells(findings.deep_images(reached))} settings. "
         f"{_confirmed(results)}. There `alive` has "
-        f"{percent(median(r.estimate for r in next_))} and `{design.FOUND}`, which a search here "
-        f"has found, {percent(median(r.estimate for r in deep))} (on other seeds, "
+        f"{percent(median(r.estimate for r in next_))} and `{design.FOUND}`, found by a search "
+        f"here, {percent(median(r.estimate for r in deep))} (on other seeds, "
         f"{_n(r.n for r in deep)}). On {names.title(names.SERIES, names.DATA)} deep-narrow is "
         f"surely worse than the best other in {len(_opposite(series))} of {len(series)}, and "
         f"`{design.FOUND}` the first in {there.best[design.FOUND]}. With one layer "
@@ -138,15 +143,14 @@ def _range(found: list[Result]) -> str:
 
 
 def _rates_briefly(results: list[Result], at_best: pd.DataFrame, reached: pd.DataFrame) -> str:
-    against = _settings(results, "finding-best-start")
-    best, least = _count(against, claims.REPRODUCED), share(against[0].margin)
+    found, led = (_settings(results, name) for name in ("finding-best-start", "finding-first"))
     leader = findings.standings(findings.deep_images(reached)).index[0]
     return (
         f"Deep on images {findings.start_title(leader)} is best at {_rates(at_best, leader)}, "
-        f"`{design.FOUND}` at {_rates(at_best, design.FOUND)}, PyTorch's default at "
-        f"{_rates(at_best, 'default')}. No start is the best everywhere: against the best other "
-        f"one `{design.FOUND}` is surely better by more than {least} in {best} of {len(against)} "
-        f"settings, surely worse by more in {len(_opposite(against))}"
+        f"PyTorch's default at {_rates(at_best, 'default')}. No start is the best everywhere: than "
+        f"the best other one `{design.FOUND}` is surely worse by more than "
+        f"{share(found[0].margin)} in {len(_opposite(found))} of {len(found)} settings, "
+        f"deep-narrow in {len(_opposite(led))}"
     )
 
 
@@ -370,6 +374,32 @@ def _redundant(results: list[Result]) -> str:
         f"layers of 256, less than {share(wide[0].margin)} is lost with 16 in "
         f"{_suffice(results, '×16 against')}, with 8 in {_suffice(results, '×8 against')} "
         f"({_n(r.n for r in wide)})"
+    )
+
+
+def _before(beginnings: pd.DataFrame, at_best: pd.DataFrame) -> str:
+    """Whether the units of good starts are diverse before training."""
+    reached = outcomes.early_accuracy(at_best)
+    reached = reached[[start for start in design.PEERS if start in reached]]
+    leader = findings.standings(findings.deep_images(reached)).index[0]
+    told = findings.beginnings(beginnings, reached)
+    rho = findings.told_at_start(told).effective_rank
+    ranks = told.set_index([*CELL, "arm"]).effective_rank.unstack("arm")
+    lowest = findings.deep_images(ranks).idxmin(axis=1)
+
+    def of(start):
+        ranks = findings.rank_of(beginnings, start)
+        ends = (f"{ranks[e].min():.2f} to {ranks[e].max():.2f}" for e in (0.0, 1.0))
+        return "{} of the width, and {} after an epoch".format(*ends)
+
+    return (
+        f"over {len(reached.columns)} starts the effective rank of the activations and early "
+        f"accuracy at best rates correlate, ρ = {rho.median():+.2f} in the median of {len(rho)} "
+        f"settings, above zero in {sum(rho > 0)}; yet {findings.start_title(leader)}, the first on "
+        f"images with several layers, has the lowest rank of all there in "
+        f"{sum(lowest == leader)} of {len(lowest)}: {of(leader)}; PyTorch's default has "
+        f"{of('default')} (n = {beginnings.seed.nunique() // beginnings.data.nunique()}"
+        " seeds; SGD at the usual rate)"
     )
 
 

@@ -23,7 +23,7 @@ from dndiv.paper.design import (
     VARIANTS,
     hidden_layers,
 )
-from dndiv.paper.effects import Effect, between, effect, rank_correlation
+from dndiv.paper.effects import Effect, between, effect, rank_correlation, spearman
 from dndiv.paper.names import CELL, DATA, OPTIMIZERS, SERIES, STARTS, title
 
 if TYPE_CHECKING:  # it asks here
@@ -646,6 +646,44 @@ def improvement(values: pd.DataFrame) -> pd.DataFrame:
         wins = ((gain > 0) + 0.5 * (gain == 0)).where(gain.notna())
         table[one] = wins.groupby(level=CELL, sort=False).mean().mean()
     return pd.DataFrame(table).T.reindex(index=values.columns, columns=values.columns)
+
+
+AT_START = ("effective_rank", "correlation", "similarity")  # of ``MEASURES``
+
+
+def beginnings(before: pd.DataFrame, reached: pd.DataFrame) -> pd.DataFrame:
+    """How diverse the units of starts are before training, and what the starts reach at their best
+    rates: a row per cell and start.
+
+    before: the table "beginnings". reached: early accuracies, as of ``standings``. Columns beside
+    the cell and arm: ``AT_START``, means over seeds and hidden layers, larger being more diverse;
+    and share, the mean early accuracy as a share of that of the best start of the cell.
+    """
+    means = reached.groupby(level=CELL, sort=False).mean()
+    shares = means.div(means.max(axis=1), axis=0).rename_axis(columns="arm").stack()
+    by = ["data", "setting", "arm"]
+    diverse = {
+        measure: outcomes.network_diversity(before, measure)[0.0].groupby(level=by).mean()
+        for measure in AT_START
+    }
+    return shares.rename("share").reset_index().merge(pd.DataFrame(diverse).reset_index(), on=by)
+
+
+def rank_of(before: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """The effective rank of a start's units as a share of the width, the mean over seeds: a row per
+    setting on images with several hidden layers, a column per epoch. before: as above."""
+    ranks = outcomes.network_diversity(before, "effective_rank").xs(arm, level="arm")
+    return deep_images(ranks).groupby(level=["data", "setting"], sort=False).mean()
+
+
+def told_at_start(found: pd.DataFrame) -> pd.DataFrame:
+    """Spearman's ρ over starts of each measure before training with what is reached: a row per
+    cell, a column per measure. found: as ``beginnings`` gives."""
+    rows = {
+        cell: {m: spearman(part[m].to_numpy(), part.share.to_numpy()) for m in AT_START}
+        for cell, part in found.groupby(CELL, sort=False)
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index=CELL)
 
 
 def by_optimizer(values: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:

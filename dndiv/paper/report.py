@@ -404,13 +404,13 @@ def generated(text: str, folder: Path) -> str:
     ours = [r for r in results if r.claim.startswith("finding-")]
     theirs = [r for r in results if r not in ours]
 
-    def said(of):
-        names = ("early", "peers", "convolution")
+    def said(of, *more):
+        names = ("early", "peers", "convolution", *more)
         return of(results, *(tables.load(folder / "tables" / f"{n}.parquet") for n in names))
 
     parts = {  # made where they are asked for
         "brief": lambda: said(answer.brief),
-        "answer": lambda: said(answer.lines),
+        "answer": lambda: said(answer.lines, "beginnings"),
         "claims": lambda: per_claim(theirs),
         "findings": lambda: per_claim(ours, "../"),
         "coverage": lambda: covers(pd.read_csv(folder / "coverage.csv")),

@@ -87,6 +87,29 @@ def ranking(found: pd.DataFrame, order: list[str], of: str = "all data sets") ->
 
 
 @drawing
+def beginnings(found: pd.DataFrame, arms: list[str], counts: pd.Series) -> plt.Figure:
+    """How diverse units are before training, and what the start then reaches: every point a start
+    at its best rate, filled with Adam; those of ``arms`` have a look of their own.
+    found: as ``findings.beginnings`` gives. arms: at most six. counts: seeds by data set and
+    setting."""
+    of = looks(arms)
+    panels = Panels(found, ["data"], ["setting"], 2.1, across=2, sharey=False)
+    for ax, part, (name, setting) in panels:
+        for row in part.itertuples():
+            look = {"marker": "o", "ms": 4, "color": "0.7", "label": "other starts"}
+            if row.arm in of:
+                look = of[row.arm] | {"ms": 7, "label": start_title(row.arm), "zorder": 3}
+            face = look["color"] if row.optimizer == "adam" else "white"
+            ax.plot(row.effective_rank, 100 * row.share, **look | {"ls": "", "mfc": face})
+        ax.set_title(f"{title(name, DATA)}: {setting_title(setting)}")
+    return panels.finish(
+        "effective rank / width, before training",
+        "early accuracy, % of the best",
+        f"filled: Adam, open: SGD; ranks: means of {figures.span(counts)}",
+    )
+
+
+@drawing
 def twins(effects: pd.DataFrame) -> plt.Figure:
     """What decorrelated directions add to a start: its twin with the same norms and the same
     learning rate against it, in every setting, with 95 % intervals; colour tells the data set,
