@@ -18,7 +18,7 @@ from importlib import import_module
 _HOME = {"Reinforcement": "reinforcement", "diagnose": "diagnosis"} | dict.fromkeys(
     (
         *("alive_", "balanced_", "decorrelate_", "decorrelated_", "default_", "equalized_"),
-        *("gram_", "lsuv_", "relayed_", "simplex_", "standardized_"),
+        *("gram_", "initialize_", "lsuv_", "relayed_", "simplex_", "standardized_"),
     ),
     "init",
 )

@@ -7,8 +7,9 @@ functions:
   (directions) and ``equalized_`` (norms). The values in the tensor are the random draw that is
   decorrelated; with ``generator`` a fresh draw is made first. Nothing here is deterministic: a new
   draw gives new weights.
-* of a **module**, every linear and convolutional layer of it: ``decorrelate_``, ``default_``, and
-  those that look at a batch of inputs: ``lsuv_``, ``standardized_``, ``alive_``.
+* of a **module**, every linear and convolutional layer of it: ``decorrelate_``, ``default_``,
+  ``initialize_`` (by a function of one tensor), and those that look at a batch of inputs:
+  ``lsuv_``, ``standardized_``, ``alive_``.
 
 All computations are on the device of the weights, which depend on it by rounding alone.
 
@@ -401,12 +402,47 @@ def decorrelate_(
         raise ValueError("a data-aware start looks at a batch of inputs: pass inputs=")
     with probe.unchanged_on_error(module):
         for name, parts in _draws(module):
-            for block in parts:
-                try:
-                    directions(block, generator=generator)
-                except ValueError as error:
-                    raise ValueError(f"layer {name!r}: {error}") from error
+            _treat_(name, parts, directions, generator=generator)
         return module if inputs is None else (start or balanced_)(module, inputs)
+
+
+@typed
+@torch.no_grad()
+def initialize_(
+    module: nn.Module, scheme: Callable[..., Tensor], *, generator: torch.Generator | None = None
+) -> nn.Module:
+    """Give every linear and (transposed) convolutional layer of ``module`` weights by a scheme for
+    one weight, and biases of zero, in place.
+
+    Groups of a convolution are treated one by one. Left alone are frozen parameters, embeddings
+    with what is tied to them, and attention's packed projections and recurrent layers.
+
+    Args:
+        module: any module with such layers.
+        scheme: ``dndiv.literature.deep_narrow_`` or ``rewired_``, one of ``torch.nn.init``, or any
+            function that changes a weight [units, fan-in or channels, *kernel] in place.
+        generator: passed on to the scheme, if given.
+
+    Returns the module. Raises ValueError, naming the layer, where there is nothing to treat, a
+    weight is computed by a parametrization, or ``scheme`` refuses the weight; the module is then as
+    it was.
+    """
+    options = {} if generator is None else {"generator": generator}
+    with probe.unchanged_on_error(module):
+        for name, layer in layers(module):
+            _treat_(name, blocks(layer, layer.weight), scheme, **options)
+        return zero_bias_(module)
+
+
+def _treat_(name: str, parts: list[Tensor], function: Callable[..., Tensor], **options) -> None:
+    """Apply ``function`` to each of a layer's blocks; what it refuses names the layer."""
+    for block in parts:
+        whole = block.contiguous()  # those of torch.nn.init refuse views of transposed layers
+        try:
+            function(whole, **options)
+        except ValueError as error:
+            raise ValueError(f"layer {name!r}: {error}") from error
+        block.copy_(whole)
 
 
 @typed

@@ -169,16 +169,13 @@ def test_the_pass_leaves_statistics_modes_and_random_streams_alone():
 # ------------------------------------------------------------------------- never worse at the start
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_first_ten_steps_are_no_worse_than_the_defaults(name, optimizer):
-    seeds = 1 if name == "ResNet-18" else 6  # it gains more, and takes longer
-    assert np.mean([first_steps(name, optimizer, seed) for seed in range(seeds)]) <= 0
-
-
-def first_steps(name, optimizer, seed):
-    """By how much the mean loss of the first ten steps exceeds that of the default."""
-    return anywhere.losses(name, "balanced", seed, optimizer, 10) - anywhere.losses(
-        name, "as it is", seed, optimizer, 10
+def test_the_first_steps_are_no_worse_than_the_defaults(name, optimizer):
+    seeds, steps = (1, 4) if name == "ResNet-18" else (6, 10)  # it gains more, and takes longer
+    balanced, given = (
+        [anywhere.losses(name, how, seed, optimizer, steps) for seed in range(seeds)]
+        for how in ("balanced", "as it is")
     )
+    assert np.mean(balanced) <= np.mean(given)
 
 
 class Branched(nn.Module):
@@ -337,7 +334,7 @@ CHAINED = {  # of d values to as many
 }  # fmt: skip
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.sampled_from([*CHAINED, *list(CHAINED)[:-2]]), min_size=1, max_size=4),
     st.sampled_from([2, 4, 6]),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -296,7 +297,7 @@ class TestReference:
             assert "<!-- begin " in text and report.generated(text, self.folder) == text
         for result in self.committed:  # and would notice
             assert sum(f"| `{result.claim}` |" in text for text in pages) == 1
-        text = pages[0]
+        [text] = re.findall("<!-- begin claims -->.*<!-- end claims -->", pages[0], re.DOTALL)
         wrong = text.replace("undecided in", "reproduced in")
         assert wrong != text and report.generated(wrong, self.folder) == text
         with pytest.raises(
@@ -307,15 +308,17 @@ class TestReference:
     def test_another_table_gives_other_words(self):
         early, results = self.table("early"), self.committed
         others = self.table("peers"), self.table("convolution")
-        brief = answer.brief(results, early, *others)
-        assert len(brief.splitlines()) == 5 and len(brief.split()) < 460
+        more = (*others, self.table("beginnings"))
+        readme = (files.ROOT / "README.md").read_text("utf8")  # as it is of these
+        [brief] = re.findall("<!-- begin brief -->\n(.*)\n<!-- end brief -->", readme, re.DOTALL)
+        assert len(brief.splitlines()) == 5 and len(brief.split()) < 480
         assert "Should I use it?** Not as a rule" in brief
         best = early[early.arm == "zero_bias"].assign(value=0.99)
         rest = early[early.arm != "zero_bias"]
-        said = answer.lines(results, pd.concat([rest, best]), *others)
+        said = answer.lines(results, pd.concat([rest, best]), *more)
         assert "13 starts (`relayed` is not among them) in 12 of 12" in said
         dead = early.assign(value=early.value.where(early.measure != "accuracy", 0.1))
-        said = answer.lines(results, dead, *others)
+        said = answer.lines(results, dead, *more)
         assert "MNIST, tiny, SGD 100 % and 100 % (p = 1)" in said
         good = [
             dataclasses.replace(r, verdict="reproduced") if r.claim == "finding-tuned-40" else r

@@ -1,5 +1,7 @@
 """The tracker of what depends on what: what is reached, and which edits make something stale."""
 
+import functools
+import json
 import shutil
 import subprocess
 import sys
@@ -12,9 +14,13 @@ from dndiv.paper.design import Training
 ROOT = [("dndiv.paper.compute", "rows")]
 
 
+PARSED = functools.cache(code.stripped)  # an edit leaves all other modules as they are
+
+
 @pytest.fixture
 def edited(tmp_path, monkeypatch):
     """A copy of the package with a text replaced in a module; the key of a unit is its own."""
+    monkeypatch.setattr(code, "stripped", PARSED)
     shutil.copytree(
         files.ROOT / "dndiv", tmp_path / "dndiv", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -41,6 +47,12 @@ PLAIN = Training("Digits", "tiny", "sgd", ("default", "decorrelated"), (0,))
 TREATED = Training("Digits", "tiny", "sgd", ("default", "default+log_volume:constant@0.1"), (0,))
 
 
+@pytest.fixture(scope="module")
+def keys():
+    """Before any edit."""
+    return {unit: cache.key(unit) for unit in (PLAIN, TREATED)}
+
+
 @pytest.mark.parametrize(
     "module, old, new, unit",
     [
@@ -60,8 +72,8 @@ TREATED = Training("Digits", "tiny", "sgd", ("default", "default+log_volume:cons
         ("dndiv/paper/data.py", "x.sub_(mean).div_(std)", "x.sub_(mean)", PLAIN),
     ],
 )
-def test_an_edit_of_what_is_reached_makes_a_unit_stale(edited, module, old, new, unit):
-    before = cache.key(unit)
+def test_an_edit_of_what_is_reached_makes_a_unit_stale(edited, keys, module, old, new, unit):
+    before = keys[unit]
     edited(module, old, new)
     assert cache.key(unit) != before
 
@@ -96,8 +108,8 @@ def test_an_edit_of_what_is_reached_makes_a_unit_stale(edited, module, old, new,
         ("dndiv/paper/claims.py", "import", "import", PLAIN),
     ],
 )
-def test_other_edits_do_not(edited, module, old, new, unit):
-    before = cache.key(unit)
+def test_other_edits_do_not(edited, keys, module, old, new, unit):
+    before = keys[unit]
     edited(module, old, new)
     assert cache.key(unit) == before
 
@@ -171,5 +183,19 @@ def test_what_comes_after_tables_needs_no_torch():
 for name in {modules}:
     importlib.import_module(f"dndiv.paper.{{name}}")
     assert "torch" not in sys.modules, name"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+
+def test_notebooks_that_train_nothing_need_no_torch():
+    sources = {}
+    for number in ("02", "06", "07", "08", "09"):
+        [file] = (files.ROOT / "notebooks").glob(f"{number}_*.ipynb")
+        cells = json.loads(file.read_text("utf8"))["cells"]
+        sources[number] = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+    program = f"""import sys
+for number, source in {sources!r}.items():
+    exec(source, {{"__name__": "__main__"}})
+    assert "torch" not in sys.modules, number"""
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from dndiv.paper import coverage, effects
+from dndiv.paper import coverage, design, effects
 from dndiv.paper.names import COLUMNS
 
 RNG = np.random.default_rng(0)
@@ -57,13 +57,27 @@ def test_the_table_has_a_row_per_candidate_and_number_of_seeds(monkeypatch):
     arms = ("default", "decorrelated", "equal_norms", "default_decorrelated")
     arms += ("default+log_volume:dynamic", "default+reinitialize:dynamic")
     values = dict(zip(arms, (BASE, SKEWED, BASE[::-1], BASE * 1.1, SKEWED, BASE)))
-    rows = [
-        ("MNIST", "tiny", "sgd", arm, seed, "", epoch, "accuracy", value)
-        for arm, found in values.items()
-        for seed, value in enumerate(found)
-        for epoch in range(6)
-    ]
-    found = coverage.table(lambda name: pd.DataFrame(rows, columns=COLUMNS))
-    assert len(found) == len(coverage.CANDIDATES) * (len(coverage.SEEDS) + 1)
-    assert set(found.populations) == {4}  # what equals its baseline tells nothing
+    led = dict.fromkeys(design.LEADERS, SKEWED) | {"default": BASE, "alive": BASE}
+
+    def read(name):
+        # half of the seeds of the starts that led are of the first run
+        seeds = {"peers": range(20), "leaders": range(20, 40)}.get(name, range(40))
+        rows = [
+            ("MNIST", "tiny", "sgd@0.1" if len(seeds) < 40 else "sgd", arm, seed, "", epoch)
+            + ("accuracy", of_arm[seed])
+            for arm, of_arm in (led if len(seeds) < 40 else values).items()
+            for seed in seeds
+            for epoch in range(6)
+        ]
+        return pd.DataFrame(rows, columns=COLUMNS)
+
+    found = coverage.table(read)
+    assert len(found) == 2 * len(coverage.CANDIDATES) * (len(coverage.SEEDS) + 1)
+    # what equals its baseline tells nothing
+    assert found.groupby("rates").populations.unique().map(list).to_dict() == {
+        "usual": [4],
+        "best": [4],
+    }
+    [(t, b, used), *_] = coverage.populations(read, "best")
+    assert (len(t), len(b), used) == (40, 40, 20)  # of both runs; a comparison has the last's
     assert found.coverage.between(0, 1).all() and (found.worst_coverage <= found.coverage).all()

@@ -209,6 +209,8 @@ def test_a_mean_has_the_signed_rank_test_and_an_interval_from_two_values_on():
     assert (found.estimate, found.n) == (values.mean(), 20)
     assert found.low < values.mean() < found.high
     assert found.p == scipy_stats.wilcoxon(values).pvalue
+    for few in (values[:8], values[:7].round(), [1.0, 2.0, -2.0, 0.0, 3.0], [0.5] * 6):
+        assert effects.mean(few).p == pytest.approx(scipy_stats.wilcoxon(few).pvalue)
     assert effects.mean([2.0]).estimate == 2 and math.isnan(effects.mean([2.0]).low)
     assert math.isnan(effects.mean([]).estimate) and math.isnan(effects.mean([0.0, 0.0]).p)
 

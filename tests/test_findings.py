@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dndiv.paper import design, findings, outcomes
+from dndiv.paper import claims, design, figures, findings, outcomes
 from dndiv.paper.names import CELL, COLUMNS
 
 
@@ -106,6 +106,22 @@ def test_what_near_duplicates_cost_and_what_techniques_give_back():
     assert findings.given_back(frame(rows), "default").empty
 
 
+def test_what_learns_and_gains_is_as_of_two_parts():
+    """With less work: without tests, or by what the verdict has beside it."""
+    rows = []
+    for setting, dead in (("tiny", 0.1), ("narrow", 0.4)):
+        cell = ("MNIST", setting, "sgd")
+        for arm in ("decorrelated", "default", "equal_norms", "default_decorrelated"):
+            few = accuracies({arm: dead if arm == "default" else 0.6}, cell, seeds=3)
+            rows += few + [row for row in accuracies({arm: 0.5}, cell, seeds=8) if row[4] > 2]
+    known = outcomes.two_parts(frame(rows), "decorrelated", "default")
+    assert known.baseline_learn.to_list() == [5 / 8, 1]
+    found = findings.learned(frame(rows), "decorrelated", "default")
+    pd.testing.assert_frame_equal(found, known[[*found]], check_dtype=False)
+    judged = claims.in_cells(claims.judge("early-40", frame(rows)), figures.keys(known, CELL))
+    pd.testing.assert_frame_equal(findings.two_parts(judged), known[[*findings.two_parts(judged)]])
+
+
 def test_the_parts_of_what_diversity_predicts():
     cell, rows = ("MNIST", "tiny", "sgd", "default"), []
     for seed in range(8):
@@ -115,7 +131,8 @@ def test_the_parts_of_what_diversity_predicts():
         for unit, missed in enumerate((1, 2, 3, 4) if seed else (2, 1, 3, 4)):
             rows.append((*cell, seed, f"1.{unit}", 5, "nearest", 0.2 * unit))
             rows.append((*cell, seed, f"1.{unit}", 5, "lesion", 0.1 * missed))
-    found = findings.parts(frame(rows), 0.2)
+    judged = claims.judge("diversity-predicts", frame(rows))
+    found = findings.parts(claims.in_cells(judged, [cell[:3]]))
     assert [*found] == ["rank correlation", "beyond the accuracy reached", "lesion test"]
     assert [part.estimate.item() for part in found.values()] == pytest.approx([1, 1, -7.8 / 8])
     t = findings.tally(found["lesion test"])
@@ -311,6 +328,52 @@ def test_standings_count_who_is_first_and_who_is_surely_behind():
     assert found.least["a"] == pytest.approx(0.505 / 0.605 - 1)
 
 
+def test_leaders_stand_beside_themselves_on_fresh_seeds():
+    def values(default, a, b):
+        names = ("MNIST", "MNIST1D")
+        return by_cell({"default": 0.5 * np.array(default), "a": a, "b": b}, names)
+
+    before = values([[1.0], [1.0]], [[0.6], [0.6]], [[0.55], [0.7]]).assign(other=0.9)
+    again = values([[1.0], [1.0]], [[0.55], [0.6]], [[0.6], [0.7]])
+    found = findings.once_more(before, again)
+    assert list(found.index) == ["b", "a", "default"]
+    assert found[["best", "best_again"]].to_numpy().tolist() == [[1, 2], [1, 0], [0, 0]]
+    # of the two, images alone
+    assert found[["deep", "deep_again"]].to_numpy().tolist() == [[0, 1], [1, 0], [0, 0]]
+    assert found["rank"].to_list() == [1.5, 1.5, 3] and found.rank_again.to_list() == [1, 2, 3]
+    assert found["median"]["b"] == pytest.approx((0.1 + 0.4) / 2)
+    assert found.median_again["a"] == pytest.approx((0.1 + 0.2) / 2)
+    assert np.isnan(found.median_again["default"])
+
+
+def test_diversity_before_training_stands_beside_what_starts_reach():
+    ranks = {"a": (1.0, 4.0), "b": (2.0, 4.0), "c": (4.0, 4.0)}  # of a layer of 4, by epoch
+    rows = [
+        ("MNIST", "tiny", "sgd", arm, seed, layer, epoch, measure, value)
+        for arm, of_arm in ranks.items()
+        for seed in range(4)
+        for layer in "123"
+        for epoch, rank in enumerate(of_arm)
+        for measure, value in (("effective_rank", rank), ("correlation", 1 / rank))
+        + (("similarity", 0.25 * rank),)
+    ]
+    before = frame(rows)
+    reached = by_cell({"a": [[0.4] * 4, [0.6] * 4], "b": 0.5, "c": 0.8}, optimizers=("sgd", "adam"))
+    found = findings.beginnings(before, reached)
+    assert found.groupby("arm").effective_rank.unique().map(list).to_dict() == {
+        "a": [0.25],
+        "b": [0.5],
+        "c": [1.0],
+    }
+    assert found.share.to_list() == pytest.approx([0.5, 0.625, 1, 0.75, 0.625, 1])
+    told = findings.told_at_start(found)
+    assert told.effective_rank.to_list() == pytest.approx([1, 0.5])
+    assert told.correlation.to_list() == pytest.approx([1, 0.5])  # less of it is more diverse
+    assert told.similarity.to_list() == pytest.approx([-1, -0.5])
+    [of_b] = findings.rank_of(before, "b").to_numpy().tolist()
+    assert of_b == [0.5, 1.0]
+
+
 def test_the_probability_of_improvement_is_that_of_seeds_within_cells():
     values = by_cell(
         {"a": [[1, 2, 3, 4], [1, 1, 1, 1]], "b": [[2, 2, 2, 2], [0, 0, 0, np.nan]]},
@@ -373,9 +436,10 @@ def test_starts_are_compared_over_all_settings_and_by_optimizer():
 def test_the_tuned_effect_stands_beside_the_untuned():
     early = frame(accuracies({"default": 0.2, "decorrelated": 0.3, design.FOUND: 0.4}))
     at_best = by_cell({"default": 0.4, "decorrelated": 0.4, design.FOUND: 0.5})
-    usual, method, found = findings.tuned(early, at_best).values()
+    again = by_cell({"default": 0.4, "deep_narrow": 0.6})
+    usual, *found = findings.tuned(early, at_best, again).values()
     assert usual.estimate[0] > 0.4
-    assert (method.estimate[0], found.estimate[0]) == pytest.approx((0, 0.25))
+    assert [effects.estimate[0] for effects in found] == pytest.approx([0, 0.25, 0.5])
 
 
 def test_rivals_stand_beside_their_norm_held_twins():

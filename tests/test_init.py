@@ -76,8 +76,11 @@ def test_a_tight_frame_is_a_linear_image_of_the_rows_turned_towards_the_draw(n, 
     w = dndiv.decorrelated_(start.clone(), 1.0)
     scatter = torch.eye(d, dtype=F64)  # of Tyler, by his own iteration
     for _ in range(3000):
+        before = scatter
         scale = (start @ torch.linalg.inv(scatter) * start).sum(1, keepdim=True)
         scatter = d / n * start.T @ (start / scale)
+        if (scatter - before).abs().max() < 1e-12:
+            break
     inverse = torch.linalg.inv(scatter)
     cosine = start @ inverse @ start.T / scale.sqrt() / scale.sqrt().T
     np.testing.assert_allclose(cosines(w), cosine.numpy(), atol=1e-6)
@@ -447,6 +450,44 @@ def test_default_is_what_pytorch_draws():
     fresh = nn.Sequential(nn.Linear(7, 5), nn.Conv2d(3, 4, 3), nn.Linear(5, 2, bias=False))
     for p, q in zip(net.parameters(), fresh.parameters()):
         assert torch.equal(p, q)
+
+
+def test_initialize_draws_every_layer_by_a_scheme_group_by_group(net):
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+    generators = [torch.Generator().manual_seed(3) for _ in range(2)]
+    assert dndiv.initialize_(net, nn.init.orthogonal_, generator=generators[0]) is net
+    treated = set()
+    for name, layer in init.layers(net):
+        treated |= {f"{name}.weight", f"{name}.bias"}
+        for block in layer_blocks(layer, layer.weight.detach()):
+            drawn = torch.empty(block.shape)
+            nn.init.orthogonal_(drawn, generator=generators[1])
+            assert torch.equal(block, drawn), name
+        assert layer.bias is None or not layer.bias.any(), name
+    for name, p in net.named_parameters():
+        assert name in treated or torch.equal(p, before[name]), name
+    # without a generator, of a scheme that takes none: the start of the experiments
+    plain, started = (network((9, 4, 4, 3)) for _ in range(2))
+    dndiv.initialize_(plain, dndiv.literature.deep_narrow_)
+    start_(started, "deep_narrow", None, torch.Generator())
+    for p, q in zip(plain.parameters(), started.parameters()):
+        assert torch.equal(p, q)
+
+
+def test_what_a_scheme_refuses_leaves_the_module_as_it_was(net):
+    before = {name: p.detach().clone() for name, p in net.named_parameters()}
+
+    def refuses_four(weight):
+        if len(weight) == 4:
+            raise ValueError("four units")
+        nn.init.zeros_(weight)
+
+    with pytest.raises(ValueError, match="layer '.+': four units"):
+        dndiv.initialize_(net, refuses_four)
+    for name, p in net.named_parameters():
+        assert torch.equal(p, before[name]), name
+    with pytest.raises(ValueError, match="ReLU has no linear or convolutional layer"):
+        dndiv.initialize_(nn.ReLU(), nn.init.orthogonal_)
 
 
 def test_modules_that_cannot_be_treated_are_refused_with_the_layer():

@@ -27,17 +27,23 @@ def looks_as_in_notebooks():
 
 
 def seen(figure) -> list[str]:
-    """A figure as it is shown on a page is drawn, and legible, and so it is on a telephone; returns
-    all texts of the page."""
+    """A figure is legible as it is shown on a page, and so it is on a telephone; returns all texts
+    of the page."""
     legible(figures.narrowed(figure), PHONE)
     assert figure.alternative.endswith(".")
     return legible(figure, PAGE)
 
 
 def legible(figure, width) -> list[str]:
-    whole(figure, figures.DOTS if width == PAGE else figures.NARROW_DOTS)
-    figure.canvas.draw()
-    pixels = plt.rcParams["figure.dpi"]
+    """Of the figure where it is saved as it was laid out, nothing is cut off but for a dot or two;
+    on a page so many pixels wide, letters can be read, and no legend or label covers another."""
+    figure.set_layout_engine("none")
+    figure.set_dpi(figures.DOTS if width == PAGE else figures.NARROW_DOTS)
+    renderer, inch = figure.canvas.get_renderer(), figure.dpi
+    box = figure.get_tightbbox(renderer)  # which makes all labels, and draws nothing
+    assert min(box.x0, box.y0) > -0.015
+    assert (box.max <= figure.get_size_inches() + 0.015).all()
+    pixels = figures.PIXELS
     assert round(figure.get_figwidth() * pixels) <= width
     texts = [t for t in figure.findobj(Text) if t.get_text().strip() and t.get_visible()]
     small = {
@@ -45,26 +51,12 @@ def legible(figure, width) -> list[str]:
     }
     assert not small
     for legend in figure.legends:
-        assert legend.get_window_extent().width <= width
+        assert legend.get_window_extent(renderer).width / inch * pixels <= width
     for ax in figure.axes:
         assert len(set(ax.get_legend_handles_labels()[1])) <= LINES
         for axis in (ax.xaxis, ax.yaxis):
-            _apart(axis, figure.canvas.get_renderer())
+            _apart(axis, renderer)
     return [t.get_text() for t in texts]
-
-
-def whole(figure, dots) -> None:
-    """Nothing is cut off where the figure is saved as it was laid out, with so many dots an inch:
-    but for a dot or two."""
-    engine, pixels = figure.get_layout_engine(), figure.dpi
-    figure.set_layout_engine("none")
-    figure.set_dpi(dots)
-    figure.canvas.draw()
-    box = figure.get_tightbbox(figure.canvas.get_renderer())
-    assert min(box.x0, box.y0) > -0.015
-    assert (box.max <= figure.get_size_inches() + 0.015).all()
-    figure.set_dpi(pixels)
-    figure.set_layout_engine(engine)
 
 
 def _apart(axis, renderer):
@@ -241,22 +233,16 @@ def test_a_map_outlines_forty_percent_and_crosses_out_what_is_unclear():
     assert len(ax.lines[0].get_xdata()) == first.unclear.sum()
     # 0.4 d − 0.3 is 40 % or more from depth 2 on: a rectangle of 4 × 4, 16 sides
     assert len(ax.collections[0].get_segments()) == 16
-    assert (
-        len(
-            where.maps(made[made.rate == 1], "comparison", "rate", "width", "u")
-            .axes[0]
-            .collections[0]
-            .get_segments()
-        )
-        == 0
-    )
+    few = places((1, 3), (4, 8))
+    seen(where.maps(few, "comparison", "rate", "width", "units"))
+    nowhere = where.maps(few[few.rate == 1], "comparison", "rate", "width", "units")
+    assert len(nowhere.axes[0].collections[0].get_segments()) == 0
 
 
 @pytest.mark.parametrize("size", [{}, {"depths": (1, 3), "widths": (4, 8)}])
 def test_the_pictures_of_the_map_are_legible(size):
     made = places(**size)
     best = made[made.comparison == "the relayed start"]
-    seen(where.maps(made, "comparison", "rate", "width", "units"))
     figure = where.by_rate(best)
     assert "the paper: +40 %" in seen(figure)
     assert len(figure.axes) == best.width.nunique()
@@ -298,8 +284,17 @@ def test_the_curves_show_every_seed_and_mark_the_best_rate(names, settings):
 
 
 @pytest.mark.parametrize("names, settings", [FULL, SMOKE])
-def test_the_pictures_of_peers_are_legible(names, settings):
-    values, starts = values_of(names, settings), [*design.PEERS]
+def test_pictures_of_peers_with_rows_and_panels_of_settings_are_legible(names, settings):
+    values = values_of(names, settings)
+    pairs = [(twin, start) for start, twin in design.TWINS.items()]
+    assert "Glorot, Adam" in seen(peers.twins(outcomes.effects(values, pairs)))
+    effects = outcomes.effects(values, [("decorrelated", "default")])
+    panels = {"usual": effects[:2]} | dict.fromkeys(("at best", "relayed", "deep-narrow"), effects)
+    assert "the paper: +40 %" in seen(peers.settings(panels, 0.4))
+
+
+def test_pictures_of_peers_with_a_row_per_start_are_legible():
+    values, starts = values_of(*SMOKE), [*design.PEERS]
     others = [(start, "default") for start in starts[1:]]
     figure = peers.ranking(findings.by_optimizer(values, others), starts[1:])
     assert {"all settings", "SGD", "Adam", "looks-linear"} <= set(seen(figure))
@@ -307,11 +302,10 @@ def test_the_pictures_of_peers_are_legible(names, settings):
     texts = seen(peers.probabilities(findings.improvement(values[starts]), counts))
     assert any(f"n = {counts.iloc[0]} seeds a setting" in text for text in texts)
     assert "AnyInit" in texts and sum(text.isdecimal() for text in texts) == 17 * 16
-    pairs = [(twin, start) for start, twin in design.TWINS.items()]
-    assert "Glorot, Adam" in seen(peers.twins(outcomes.effects(values, pairs)))
     effects = outcomes.effects(values, [("decorrelated", "default")])
-    texts = seen(peers.tuned({"usual": effects[:2], "at best": effects}, 0.4))
-    assert "the paper: +40 %" in texts
+    told = effects[CELL].assign(arm="he", effective_rank=0.5, share=0.9)
+    texts = seen(peers.beginnings(pd.concat([told, told.assign(arm="rai")]), ["rai"], counts))
+    assert {"RAI", "other starts"} <= set(texts)
     table = effects[CELL].assign(arm="he", decades=1.0, third=0.5, tenth=np.nan)
     assert "He" in seen(peers.robustness(table, ["he"], pd.Series([3, 5])))
 
@@ -320,11 +314,22 @@ def test_an_interval_that_leaves_the_picture_ends_in_an_arrow():
     rows = [("MNIST", "tiny", "sgd", 0.1, low, high) for low, high in [(0.0, 0.2), (-1.0, 9.0)]]
     found = pd.DataFrame(rows, columns=[*CELL, "estimate", "low", "high"]).assign(n=9)
     found.loc[1, "setting"] = "narrow"
-    [ax] = peers.tuned({"usual": found}, 0.4).axes
+    [ax] = peers.settings({"usual": found}, 0.4).axes
     arrows = {line.get_marker(): line for line in ax.lines if line.get_marker() in ("<", ">")}
     for marker, end in zip("<>", ax.get_xlim()):
         assert [*arrows[marker].get_xdata()] == [end] and [*arrows[marker].get_ydata()] == [1]
     assert len(arrows) == 2
+
+
+def test_an_estimate_far_beyond_all_others_is_written_at_the_edge():
+    rows = [("MNIST", "tiny", "sgd", 0.1, 0.0, 0.2), ("MNIST", "narrow", "sgd", 5.0, 3.0, 7.0)]
+    found = pd.DataFrame(rows, columns=[*CELL, "estimate", "low", "high"]).assign(n=9)
+    figure = peers.settings({"usual": found})
+    assert "+500 %" in seen(figure)
+    [ax] = figure.axes
+    left, right = ax.get_xlim()
+    [text] = [t for t in ax.texts if t.get_text() == "+500 %"]
+    assert left < 0.1 < right < np.log(4) and left < text.get_position()[0] < right
 
 
 # ---------------------------------------------------------------------------- 09_sustainability

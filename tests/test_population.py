@@ -1,7 +1,7 @@
 """The population against plain modules trained one at a time by torch.optim.
 
-In float64: the networks are chaotic enough that 100 steps amplify float32's rounding beyond any
-useful tolerance.
+In float64: steps amplify float32's rounding beyond any useful tolerance. Two epochs, in new orders
+and with a smaller batch at their ends, are all that is to agree; more are more of the same.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -107,22 +107,21 @@ def test_members_equal_networks_trained_alone(optimizer, hidden, activation):
         [fresh(s, hidden, activation, arm) for arm in ("default", "decorrelated")]
         for s in (0, 1, 2)
     ]
-    epochs = 8  # of 13 steps: 104 steps
-    trained = together(nets, optimizer, (0, 1, 2), epochs, activation)
-    assert trained.steps == 104
+    trained = together(nets, optimizer, (0, 1, 2), 2, activation)
+    assert trained.steps == 26
     for s, row in enumerate(nets):
         for a, net in enumerate(row):
             before = [p.clone() for p in net.parameters()]
-            assert_same(trained.member(s, a), alone(net, optimizer, s, epochs))
+            assert_same(trained.member(s, a), alone(net, optimizer, s, 2))
             assert not torch.equal(before[0], net[0].weight)  # the oracle has learnt something
 
 
 @pytest.mark.parametrize("optimizer", [SGD, ADAM], ids=["sgd", "adam"])
 def test_every_initialization_trains_as_it_does_alone(optimizer):
     nets = [[fresh(5, (4, 4), arm=arm) for arm in STARTS]]
-    trained = together(nets, optimizer, (5,), 8)
+    trained = together(nets, optimizer, (5,), 2)
     for a, net in enumerate(nets[0]):
-        assert_same(trained.member(0, a), alone(net, optimizer, 5, 8), 1e-7)
+        assert_same(trained.member(0, a), alone(net, optimizer, 5, 2))
 
 
 def test_evaluation_equals_the_plain_one_whatever_the_block(monkeypatch):

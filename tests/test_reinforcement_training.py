@@ -715,4 +715,5 @@ def ranks_agree(rank, at):
 
 
 def test_two_processes_decide_and_train_alike():
-    multiprocessing.spawn(ranks_agree, (port(),), nprocs=2)
+    multiprocessing.set_forkserver_preload(["torch.distributed.fsdp", "dndiv.reinforcement"])
+    multiprocessing.start_processes(ranks_agree, (port(),), 2, start_method="forkserver")

@@ -1,6 +1,7 @@
 """Units on disk and their keys, tables from them, processes and clusters."""
 
 import dataclasses
+import multiprocessing.forkserver
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ import torch
 
 from dndiv.paper import cache, compute, design, files, registered, run, tables
 from dndiv.paper.design import Parity, Training
+from dndiv.paper.files import REFERENCE
 from dndiv.paper.names import COLUMNS
 
 TINY = dataclasses.replace(design.PRESETS["smoke"], direction_seeds=3)
@@ -44,6 +46,13 @@ def test_a_bad_request_is_refused_before_any_work(results, words, message):
     with pytest.raises(ValueError, match=message):
         tables.table(*words)
     assert not list(results.iterdir())
+
+
+def test_the_rows_of_some_measures_are_those_of_the_whole_table():
+    whole = tables.table("escape", REFERENCE)
+    some = tables.table("escape", REFERENCE, measures=["accuracy", "dead"])
+    assert set(some.measure) == {"accuracy", "dead"}
+    pd.testing.assert_frame_equal(some, whole[whole.measure.isin(["accuracy", "dead"])])
 
 
 def test_two_tables_of_one_experiment_share_its_units(results, monkeypatch):
@@ -213,6 +222,19 @@ def test_cuda_is_refused_where_there_is_none(results):
     assert run.choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
 
 
+@pytest.fixture(scope="module")
+def forks():
+    """Processes that have loaded what schedulers and workers need before they start: each would
+    take longer to load it than for all that it does here."""
+    import dask
+    import distributed  # noqa: F401, whose settings would go with the one that is set here
+
+    multiprocessing.set_forkserver_preload(["distributed", "dndiv.paper.run"])
+    multiprocessing.forkserver.ensure_running()
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        yield multiprocessing.get_context("forkserver")
+
+
 def local_cluster(folder, workers, **more):
     from distributed import LocalCluster
 
@@ -227,7 +249,9 @@ def local_cluster(folder, workers, **more):
     )
 
 
-def test_a_cluster_makes_the_same_table_though_a_worker_is_killed(small, tmp_path, monkeypatch):
+def test_a_cluster_makes_the_same_table_though_a_worker_is_killed(
+    forks, small, tmp_path, monkeypatch
+):
     units = [
         Training("Digits", "tiny", "sgd", ("default", "decorrelated"), (s,), epochs=4)
         for s in range(6)
@@ -321,7 +345,7 @@ def test_a_cluster_without_workers_is_an_error_that_says_what_to_do(small, tmp_p
 
 
 def test_a_cluster_that_loses_all_workers_is_an_error_and_keeps_what_is_finished(
-    small, tmp_path, monkeypatch, capsys
+    forks, small, tmp_path, monkeypatch, capsys
 ):
     many = [Training("Digits", "tiny", "sgd", ("default",), (s,), epochs=4) for s in range(20)]
     monkeypatch.setitem(design.EXPERIMENTS, "small", lambda preset, names: many)
@@ -344,31 +368,32 @@ def test_a_cluster_that_loses_all_workers_is_an_error_and_keeps_what_is_finished
 
 @pytest.mark.parametrize("lost", [signal.SIGKILL, signal.SIGSTOP])  # gone, and silent
 def test_a_cluster_whose_scheduler_is_lost_is_an_error_and_keeps_what_is_finished(
-    small, tmp_path_factory, monkeypatch, capfd, lost
+    forks, small, tmp_path_factory, monkeypatch, capfd, lost
 ):
     from distributed import Client
 
     many = [Training("Digits", "tiny", "sgd", ("default",), (s,), epochs=4) for s in range(20)]
     monkeypatch.setitem(design.EXPERIMENTS, "small", lambda preset, names: many)
-    monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "8")  # a worker may take as long to load torch
+    monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "5")
     with socket.create_server(("127.0.0.1", 0)) as server:
         host, port = server.getsockname()
     address, own = f"tcp://{host}:{port}", tmp_path_factory.mktemp("own")
     monkeypatch.setenv("DNDIV_CLUSTER", address)
-    more = {"cwd": own, "stderr": subprocess.DEVNULL}
-    more["env"] = os.environ | {"PYTHONPATH": str(files.ROOT)}
 
     def start(role, *words):
-        dask = [sys.executable, "-m", f"distributed.cli.dask_{role}", "--no-dashboard"]
-        return subprocess.Popen([*dask, *words], **more)
+        words = ["--no-dashboard", *words]
+        command = f"from distributed.cli.dask_{role} import main; main({words})"
+        process = forks.Process(target=exec, args=(command,))
+        process.start()
+        return process
 
     scheduler = start("scheduler", "--host", host, "--port", str(port))
-    worker = start("worker", address, "--nthreads", "1", "--no-nanny", "--local-directory", own)
+    worker = start("worker", address, "--nthreads=1", "--no-nanny", f"--local-directory={own}")
     keep = cache.keep
 
     def keep_and_lose(*words):
         keep(*words)
-        scheduler.send_signal(lost)
+        os.kill(scheduler.pid, lost)
 
     monkeypatch.setattr(cache, "keep", keep_and_lose)
     try:
@@ -381,12 +406,14 @@ def test_a_cluster_whose_scheduler_is_lost_is_an_error_and_keeps_what_is_finishe
     finally:
         for process in (worker, scheduler):
             process.kill()
-            process.wait()
+            process.join()
     assert "Traceback" not in capfd.readouterr().err
     assert 1 <= len(list((small / "cache").glob("*.csv"))) < 20
 
 
-def test_a_unit_that_kills_its_workers_is_an_error_that_says_so(small, tmp_path, monkeypatch):
+def test_a_unit_that_kills_its_workers_is_an_error_that_says_so(
+    forks, small, tmp_path, monkeypatch
+):
     import dask
 
     keep = cache.keep
@@ -404,7 +431,7 @@ def test_a_unit_that_kills_its_workers_is_an_error_that_says_so(small, tmp_path,
                 tables.table("small", "smoke")
 
 
-def test_a_cluster_over_tls_needs_a_certificate(small, tmp_path, monkeypatch):
+def test_a_cluster_over_tls_needs_a_certificate(forks, small, tmp_path, monkeypatch):
     """One certificate for all, signed by itself."""
     import dask
     from distributed.security import Security

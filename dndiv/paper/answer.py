@@ -32,9 +32,13 @@ def brief(
 
 
 def lines(
-    results: list[Result], early: pd.DataFrame, peers: pd.DataFrame, convolution: pd.DataFrame
+    results: list[Result],
+    early: pd.DataFrame,
+    peers: pd.DataFrame,
+    convolution: pd.DataFrame,
+    beginnings: pd.DataFrame,
 ) -> str:
-    """The same at length (Markdown)."""
+    """The same at length (Markdown). beginnings: another table."""
     values = outcomes.early_accuracy(early)
     parts = {
         "The 40 %:": _forty(results, values, outcomes.early_accuracy(outcomes.rated(peers))),
@@ -45,6 +49,7 @@ def lines(
         "Techniques and their rivals:": _tried(results),
         "Techniques at the usual rates, and local minima:": _techniques(results),
         "Redundancy and diversity:": _redundant(results),
+        "Diversity before training:": _before(beginnings, outcomes.rated(peers)),
         "Networks that do not learn at all:": _dead(early),
     }
     return _listing(parts)
@@ -60,9 +65,9 @@ def _forty_briefly(results: list[Result], values: pd.DataFrame) -> str:
     [whole] = _together(results, "early-40")
     he, default = (measured(whole.alone[scale]) for scale in report.SCALES)
     return (
-        f"At the usual learning rates that, or more, in {len(there)} of {len(every)} settings "
-        f"({_named(there)}); {_of_scale(results, values)} of it is left without decorrelation: it "
-        f"is the scale of the draw, with biases at zero. In the median setting the gain is "
+        f"In {len(there)} of {len(every)} settings at the usual learning rates "
+        f"({_named(there)}), and {_of_scale(results, values)} of it is left without decorrelation: "
+        f"it is the scale of the draw, with biases at zero. In the median setting the gain is "
         f"{percent(median(r.estimate for r in every))} ({_n(r.n for r in every)}). Decorrelation "
         f"alone gives {he} over all settings at the method's scale, {default} at PyTorch's"
     )
@@ -70,7 +75,7 @@ def _forty_briefly(results: list[Result], values: pd.DataFrame) -> str:
 
 def _used(results: list[Result]) -> str:
     found = _settings(results, "finding-tuned-40")
-    deep, flat, *_ = _kinds(found)
+    deep, flat, *_ = report.kinds(found)
     few, least = deep + flat, share(found[0].margin)
     better, worse = _count(found, claims.REPRODUCED), len(_opposite(found))
     return (
@@ -91,23 +96,39 @@ def _advised(better: int, worse: int, of: int) -> str:
 def _instead_briefly(
     results: list[Result], reached: pd.DataFrame, convolution: pd.DataFrame
 ) -> str:
-    deep, flat, *_ = _kinds(_settings(results, "finding-relayed"))
-    everywhere, here = (findings.standings(v) for v in (reached, findings.deep_images(reached)))
-    (leader, second, *_), of = here.index, _cells(findings.deep_images(reached))
-    found = outcomes.effects(reached, [(leader, "default")])
-    cells, places = found[CELL].itertuples(index=False), {r.setting for r in deep}
-    gains = found.estimate[[claims.setting_of(tuple(cell)) in places for cell in cells]]
+    found = _settings(results, "finding-relayed")
+    deep, flat, *_ = report.kinds(found)
+    next_, *_ = report.kinds(_settings(results, "finding-alive"))
+    on_series = reached[reached.index.get_level_values("data") == names.SERIES]
+    here, there = (findings.standings(v) for v in (findings.deep_images(reached), on_series))
+    *_, series = report.kinds(_settings(results, "finding-first"))
     return (
-        f"On images, in narrow rectifier networks of several layers, at best rates: "
-        f"{findings.start_title(leader)} is the first of {len(here)} starts in "
-        f"{here.best[leader]} of {of} settings, {percent(gains.median())} in the median with three "
-        f"or five layers, then {findings.start_title(second)}; `{design.FOUND}`, which a search "
-        f"here has found, has {percent(median(r.estimate for r in deep))} ({_range(deep)}; "
-        f"{_n(r.n for r in deep)}). Over all {_cells(reached)} settings "
-        f"{findings.start_title(everywhere.index[0])} has the best mean rank; `{design.FOUND}` is "
-        f"first in {everywhere.best[design.FOUND]}. It has "
-        f"{percent(median(r.estimate for r in flat))} with one layer, and in a small convolutional "
-        f"network {_against_default(convolution, [design.FOUND])[design.FOUND]}"
+        f"On images, in narrow rectifier networks of several layers, "
+        f"{findings.start_title(here.index[0])}: at best rates the first of {len(here)} starts in "
+        f"{here.best.iloc[0]} of {_cells(findings.deep_images(reached))} settings. "
+        f"{_confirmed(results)}. There `alive` has "
+        f"{percent(median(r.estimate for r in next_))} and `{design.FOUND}`, found by a search "
+        f"here, {percent(median(r.estimate for r in deep))} (on other seeds, "
+        f"{_n(r.n for r in deep)}). On {names.title(names.SERIES, names.DATA)} deep-narrow is "
+        f"surely worse than the best other in {len(_opposite(series))} of {len(series)}, and "
+        f"`{design.FOUND}` the first in {there.best[design.FOUND]}. With one layer "
+        f"`{design.FOUND}` has {percent(median(r.estimate for r in flat))}, and in a small "
+        f"convolutional network "
+        f"{_against_default(convolution, [design.FOUND])[design.FOUND]}"
+    )
+
+
+def _confirmed(results: list[Result]) -> str:
+    """What became on fresh seeds of the start that led."""
+    deep, *_ = report.kinds(_settings(results, "finding-deep-narrow"))
+    few, _, ten, _ = report.kinds(_settings(results, "finding-first"))
+    against = few + ten
+    return (
+        f"On fresh seeds it has {percent(median(r.estimate for r in deep))} in the median with "
+        f"three or five layers ({_range(deep)}; {_n(r.n for r in deep)}), and is, by more than "
+        f"{share(against[0].margin)}, surely better than the best other start that led in "
+        f"{_count(against, claims.REPRODUCED)} of {len(against)}, surely worse in "
+        f"{len(_opposite(against))}"
     )
 
 
@@ -122,15 +143,14 @@ def _range(found: list[Result]) -> str:
 
 
 def _rates_briefly(results: list[Result], at_best: pd.DataFrame, reached: pd.DataFrame) -> str:
-    against = _settings(results, "finding-best-start")
-    best, least = _count(against, claims.REPRODUCED), share(against[0].margin)
+    found, led = (_settings(results, name) for name in ("finding-best-start", "finding-first"))
     leader = findings.standings(findings.deep_images(reached)).index[0]
     return (
         f"Deep on images {findings.start_title(leader)} is best at {_rates(at_best, leader)}, "
-        f"`{design.FOUND}` at {_rates(at_best, design.FOUND)}, PyTorch's default at "
-        f"{_rates(at_best, 'default')}. No start is the best everywhere: against the best other "
-        f"one `{design.FOUND}` is surely better by more than {least} in {best} of {len(against)} "
-        f"settings, surely worse by more in {len(_opposite(against))}"
+        f"PyTorch's default at {_rates(at_best, 'default')}. No start is the best everywhere: than "
+        f"the best other one `{design.FOUND}` is surely worse by more than "
+        f"{share(found[0].margin)} in {len(_opposite(found))} of {len(found)} settings, "
+        f"deep-narrow in {len(_opposite(led))}"
     )
 
 
@@ -139,11 +159,11 @@ def _tried_briefly(results: list[Result]) -> str:
     twins = [r for r in good if r.alone]
     by_scale = sum(r.carried_by == "scale" for r in twins)
     return (
-        f"In {len(off)} of {len(off + good + rest)} cases no coefficient was shown to be better "
-        f"than none on held-out inputs (by {outcomes.ERRORS} standard errors of few seeds), and "
-        f"nothing is tested; {len(good)} of the other {len(good + rest)} are reproduced, yet of "
-        f"{len(twins)} that have a twin with norms held, for {by_scale} a gain above "
-        f"{share(good[0].margin)} is not shown there. At the default's best rate the first over "
+        f"{len(good)} of {len(off + good + rest)} cases are reproduced; in {len(off)} no "
+        f"coefficient was shown to be better than none on held-out inputs (by {outcomes.ERRORS} "
+        f"standard errors of few seeds), and nothing is tested. Of the {len(twins)} reproduced "
+        f"that have a twin with norms held, {by_scale} are not shown to gain more than "
+        f"{share(good[0].margin)} there. At the default's best rate the first over "
         f"all settings are {_ahead(results)}"
     )
 
@@ -198,7 +218,7 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
     reached = outcomes.early_accuracy(at_best)
     ranks = findings.standings(reached[[s for s in design.PEERS if s in reached]])
     found = _settings(results, "finding-relayed")
-    deep, flat, _, others = _kinds(found)
+    deep, flat, _, others = report.kinds(found)
     low, middle, high = (percent(f(r.estimate for r in deep)) for f in (min, median, max))
     most = percent(max(r.estimate for r in others if "10×10" not in r.setting))
     series = names.title(names.SERIES, names.DATA)
@@ -222,19 +242,11 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
         f"images, its best learning rates are {_rates(at_best, design.FOUND)}; the default's, "
         f"{_rates(at_best, 'default')}. No start is the best everywhere: mean ranks of "
         f"{len(ranks)} are {standing}; on images with several hidden layers the first is "
-        f"{findings.start_title(leader)} in {here.best[leader]} of {_cells(deep_images)}; "
+        f"{findings.start_title(leader)} in {here.best[leader]} of {_cells(deep_images)} "
+        f"({_confirmed(results)[0].lower()}{_confirmed(results)[1:]}); "
         f"`{design.FOUND}` is at worst {percent(ranks.least[design.FOUND])} from the first, and "
         f"against the best other start: {report.in_words(claims.counts(against))}"
     )
-
-
-def _kinds(found: list[Result]) -> tuple[list[Result], ...]:
-    """What is found on images with several hidden layers, with one, and with ten; and elsewhere."""
-    series = names.title(names.SERIES, names.DATA)
-    others = [r for r in found if r.setting.startswith(series)]
-    images = [r for r in found if r not in others]
-    flat, ten = ([r for r in images if size in r.setting] for size in ("shallow", "10×10"))
-    return [r for r in images if r not in flat + ten], flat, ten, others
 
 
 def _surely(found: list[Result]) -> str:
@@ -362,6 +374,32 @@ def _redundant(results: list[Result]) -> str:
         f"layers of 256, less than {share(wide[0].margin)} is lost with 16 in "
         f"{_suffice(results, '×16 against')}, with 8 in {_suffice(results, '×8 against')} "
         f"({_n(r.n for r in wide)})"
+    )
+
+
+def _before(beginnings: pd.DataFrame, at_best: pd.DataFrame) -> str:
+    """Whether the units of good starts are diverse before training."""
+    reached = outcomes.early_accuracy(at_best)
+    reached = reached[[start for start in design.PEERS if start in reached]]
+    leader = findings.standings(findings.deep_images(reached)).index[0]
+    told = findings.beginnings(beginnings, reached)
+    rho = findings.told_at_start(told).effective_rank
+    ranks = told.set_index([*CELL, "arm"]).effective_rank.unstack("arm")
+    lowest = findings.deep_images(ranks).idxmin(axis=1)
+
+    def of(start):
+        ranks = findings.rank_of(beginnings, start)
+        ends = (f"{ranks[e].min():.2f} to {ranks[e].max():.2f}" for e in (0.0, 1.0))
+        return "{} of the width, and {} after an epoch".format(*ends)
+
+    return (
+        f"over {len(reached.columns)} starts the effective rank of the activations and early "
+        f"accuracy at best rates correlate, ρ = {rho.median():+.2f} in the median of {len(rho)} "
+        f"settings, above zero in {sum(rho > 0)}; yet {findings.start_title(leader)}, the first on "
+        f"images with several layers, has the lowest rank of all there in "
+        f"{sum(lowest == leader)} of {len(lowest)}: {of(leader)}; PyTorch's default has "
+        f"{of('default')} (n = {beginnings.seed.nunique() // beginnings.data.nunique()}"
+        " seeds; SGD at the usual rate)"
     )
 
 

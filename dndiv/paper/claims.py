@@ -155,7 +155,6 @@ def _judged(
     name. beside: other numbers by cell.
     """
     margin = claim["margin"] if margin is None else margin
-    quick = partial(statistic, test=False) if statistic in (effect, mean) else statistic
     turn = Effect.turned if sign < 0 else lambda found: found
     label, carries = carrier
 
@@ -190,7 +189,7 @@ def _judged(
         extra = {"beside": beside[cell]} if beside else {}
         if off and claim["rule"] in ("techniques", "rivals", "escape"):
             extra |= {"reason": OFF, "verdict": OFF}
-        others = without_each(quick, *arrays)
+        others = without_each(statistic, *arrays)
         results.append(result(cell, statistic(*arrays), others, alone.get(cell, {}), **extra))
     for r, p in zip(results, holm([r["p"] for r in results])):
         r["p_holm"] = float(p)
@@ -250,7 +249,7 @@ def _directions(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
     ]
     for (cell, within), (_, across) in zip(*parts):
         found, other = effect(*within), effect(*across)
-        left_out = [without_each(partial(effect, test=False), *s) for s in (within, across)]
+        left_out = [without_each(effect, *s) for s in (within, across)]
         said = decide(found, other)
         yield {
             "setting": cell[1],
@@ -360,7 +359,7 @@ def _best(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
     """The early accuracy of a start against the best of the others in each setting, which is chosen
     by the same seeds: in favour of the others."""
     values = outcomes.early_accuracy(outcomes.rated(table))
-    others = [start for start in design.PEERS if start != claim["treated"]]
+    others = [start for start in design.PEERS if start in values and start != claim["treated"]]
     both = outcomes.against_the_best(values, claim["treated"], others)
     return _judged(both, ("treated", "best"), claim, group=claim["treated"])
 
@@ -384,7 +383,7 @@ def _thumb(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
     def decide(e):
         return verdict(e.low - claim["margin"], e.high - claim["margin"], 0.0)
 
-    found, left = mean(*samples), without_each(partial(mean, test=False), *samples)
+    found, left = mean(*samples), without_each(mean, *samples)
     digits = (*(["Digits"] if "Digits" in set(places.data) else [""]), "", "")
     yield {
         "setting": "held-out places of the map",
@@ -420,7 +419,7 @@ def _sufficient(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
                         return "undecided"
                     return "reproduced" if e.low > -margin else "the opposite"
 
-                left = without_each(partial(effect, test=False), *samples)
+                left = without_each(effect, *samples)
                 yield {
                     "setting": f"{title(name, DATA)}, {small} against {wide}",
                     "group": arm,
@@ -445,6 +444,14 @@ RULES = {
     "rivals": _rivals,
     "escape": _escape,
 }
+
+
+def in_cells(
+    results: list[Result], cells: Sequence[tuple[str, str, str]]
+) -> list[tuple[dict[str, str], Result]]:
+    """Of results in single cells, each with its cell, as the first columns of a row."""
+    where = {setting_of(cell): dict(zip(CELL, cell)) for cell in cells}
+    return [(where[r.setting], r) for r in results if r.setting in where]
 
 
 # ----------------------------------------------------------------------------- what is registered

@@ -5,10 +5,12 @@ From them n seeds are drawn again and again, pairs kept; an interval of 95 % sho
 in 95 % of the draws. For an effect that is not there, treated values are scaled until the truth is
 0: the lower end may lie above 0 in 2.5 % of the draws; and above the smallest effect of interest,
 which is called reproduced, more rarely. Where two networks of 30
-never learn, no interval can know of them from 10 seeds that all do.
+never learn, no interval can know of them from 10 seeds that all do. At the best learning rates the
+networks of both runs of the starts that led are taken together.
 """
 
 from collections.abc import Callable, Iterator
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -17,7 +19,9 @@ from scipy import special
 from dndiv.paper import claims, design, files, outcomes, tables
 from dndiv.paper.effects import interval, ratio
 from dndiv.paper.files import REFERENCE
+from dndiv.paper.names import CELL
 
+RATES = ("usual", "best")
 SEEDS = (10, 20, 30, 50)
 USED = "as used"  # as many seeds as the comparison itself has
 DRAWS = 1000
@@ -108,20 +112,34 @@ CANDIDATES: dict[str, Callable[[np.ndarray, np.ndarray], Bounds]] = {
 BOOTSTRAPS = (percentile, bca)
 
 
-def populations(read: Callable[[str], pd.DataFrame]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def populations(
+    read: Callable[[str], pd.DataFrame], rates: str
+) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
     """Treated and baseline values, [seeds], of every cell and pair of arms that claims compare by
-    early accuracy, where they are not all the same."""
+    early accuracy at ``RATES``, where they are not all the same; and the seeds of a comparison."""
+    for values, pairs, used in (_at_best if rates == "best" else _at_usual)(read):
+        for pair in pairs:
+            for cell, (t, b) in outcomes.samples(values, pair):
+                if len(t) >= SEEDS[0] // 2 and not np.array_equal(t, b):
+                    yield t, b, used.get(cell, len(t))
+
+
+def _at_best(read):
+    """The starts that led against PyTorch's default, of both runs; seeds are those of the last."""
+    both = [outcomes.rated(read(name)) for name in ("peers", "leaders")]
+    used = outcomes.early_accuracy(both[1]).groupby(level=CELL).size()
+    pairs = [(start, design.LEADERS[0]) for start in design.LEADERS[1:]]
+    yield outcomes.early_accuracy(pd.concat(both)), pairs, used.to_dict()
+
+
+def _at_usual(read):
+    """What early-40 and early-help compare."""
     registered = claims.load()
     early, values = registered["early-40"], outcomes.early_accuracy(read("early"))
-    compared = [(values, [(early["treated"], early["baseline"]), *early["controls"].values()])]
+    yield values, [(early["treated"], early["baseline"]), *early["controls"].values()], {}
     values = outcomes.early_accuracy(read("reinforcement"))
     for arms in (design.TECHNIQUE_ARMS, design.HELD_ARMS):
-        compared.append((values, [(arm, arms[0]) for arm in arms[1:] if arm in values]))
-    for values, pairs in compared:
-        for pair in pairs:
-            for _, (t, b) in outcomes.samples(values, pair):
-                if len(t) >= SEEDS[0] // 2 and not np.array_equal(t, b):
-                    yield t, b
+        yield values, [(arm, arms[0]) for arm in arms[1:] if arm in values], {}
 
 
 def judged(
@@ -138,24 +156,26 @@ def judged(
 
 
 def table(read: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
-    """The candidates on all populations, a row per candidate and number of seeds.
+    """The candidates on all populations, a row per candidate, kind of rates and number of seeds.
 
-    read: gives a table by its name. Columns: interval, seeds; coverage and worst_coverage, the mean
-    over populations and the smallest; of draws without an effect, the mean and the largest share
-    whose interval lies above 0 (false_above, worst_false_above) and above ``MARGIN``
+    read: gives a table by its name. Columns: rates, interval, seeds; coverage and worst_coverage,
+    the mean over populations and the smallest; of draws without an effect, the mean and the largest
+    share whose interval lies above 0 (false_above, worst_false_above) and above ``MARGIN``
     (false_reproduced, worst_false_reproduced); populations, their number.
     """
-    people, rows = list(populations(read)), []
-    for name, candidate in CANDIDATES.items():
+    rows = []
+    for rates, (name, candidate) in product(RATES, CANDIDATES.items()):
+        people = list(populations(read, rates))
         draws = FEWER_DRAWS if candidate in BOOTSTRAPS else DRAWS
         for seeds in (*SEEDS, USED):
             found = [
-                judged(t, b, len(t) if seeds == USED else seeds, candidate, draws)
-                for t, b in people
+                judged(t, b, used if seeds == USED else seeds, candidate, draws)
+                for t, b, used in people
             ]
             covered, above, false = np.array(found).T
             rows.append(
                 {
+                    "rates": rates,
                     "interval": name,
                     "seeds": seeds,
                     "coverage": covered.mean(),

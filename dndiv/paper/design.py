@@ -40,8 +40,8 @@ PARTNER = 1_000_000  # seed + PARTNER is the second, independent draw that a dra
 FIRST_SEED = {"none": 0, "MNIST": 0, "FashionMNIST": 100_000, "Digits": 200_000}
 FIRST_SEED |= {"XOR": 300_000, "Parity3": 400_000, "MNIST1D": 500_000}
 # No seed of an experiment was in the run that its number of seeds was planned from: the first after
-# those of the first run, of the second, and of the third
-FRESH, AGAIN, ANEW = 10_000, 20_000, 30_000
+# those of the first run, of the second, and of the third; and those that confirm what led there
+FRESH, AGAIN, ANEW, CONFIRMING = 10_000, 20_000, 30_000, 40_000
 
 PARITY_BITS = {"XOR": 2, "Parity3": 3}  # tiny problems with known bad minima
 PARITIES = (("XOR", "1×2"), ("XOR", "1×3"), ("Parity3", "1×4"))
@@ -55,7 +55,7 @@ ESCAPED_IMAGES = 0.5
 PENALTY_EVERY = 4  # steps; four times the strength at every fourth step costs a fourth
 ANNEALED_EPOCHS = 2  # an annealed coefficient is 0 from here on
 TUNING_SHARE = 6  # one in 6 training images is held out for tuning: 10,000 of 60,000
-TUNING_SEED = 50_000  # of a data set, from here on: they decide nothing else
+TUNING_SEED = 50_000  # of a data set, from here on: no test has them
 
 
 def hidden_layers(setting: str) -> tuple[int, ...]:
@@ -329,6 +329,9 @@ PEERS = (
 # the same at the rate of the first, but for the directions: norm-matched and decorrelated
 TWINS = {start: f"{start}_decorrelated" for start in ("default", "he", "glorot", "lsuv", "rai")}
 PEER_SETTINGS = (*SETTINGS, "10×10")
+# Of many starts the first is a lucky one, too: those that led, and the method, once more on seeds
+# that had no part in that
+LEADERS = ("default", "decorrelated", "looks_linear", "alive", FOUND, "deep_narrow")
 # of them, what a convolutional network is tried with: those that lead, or are in wide use, and what
 # ``dndiv.decorrelate_(model, inputs=)`` does
 CONVOLVED = (
@@ -374,6 +377,7 @@ class Preset:
     # by ``PLACES``:
     rate_seeds: dict[str, int]  # of learning rates, on held-out inputs
     peer_seeds: dict[str, int]  # of starts at their best rates
+    leader_seeds: dict[str, int]  # of those that led, once more
     # on images, and on series, which are cheap:
     dose_seeds: tuple[int, int]  # of coefficients of techniques and their rivals, likewise
     rival_seeds: tuple[int, int]  # of techniques and their rivals
@@ -398,7 +402,8 @@ PRESETS = {
         baseline_seeds=2, width_seeds=2, direction_seeds=20, tuning_seeds=1,
         technique_seeds=by_setting(3, 4), held_seeds=by_setting(2, 2), variant_seeds=1,
         intervention_seeds=by_setting(2, 3), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
-        peer_seeds=dict.fromkeys(PLACES, 2), dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
+        peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
+        dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
         widths=(2, 8, 32), technique_settings=("tiny",), parities=PARITIES[:1],
         peer_settings=("tiny",), map_depths=(1, 3), map_widths=(4, 8), convolved=CONVOLVED[:5],
     ),
@@ -407,7 +412,8 @@ PRESETS = {
         baseline_seeds=1, width_seeds=1, direction_seeds=50, tuning_seeds=1,
         technique_seeds=by_setting(2, 3), held_seeds=by_setting(2, 2), variant_seeds=1,
         intervention_seeds=by_setting(1, 2), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
-        peer_seeds=dict.fromkeys(PLACES, 2), dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
+        peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
+        dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
         widths=(2, 8, 32), technique_settings=("tiny",), peer_settings=("tiny",),
         map_depths=(1, 3), map_widths=(4, 8), convolved=CONVOLVED[:5],
     ),
@@ -419,6 +425,7 @@ PRESETS = {
         # tiny networks differ most from seed to seed; shallow ones hardly do, and are dear
         rate_seeds=dict.fromkeys(PLACES, 10) | {"shallow": 2, "tiny": 20, CONVOLUTIONAL: 5},
         peer_seeds=dict.fromkeys(PLACES, 10) | {"tiny": 20, CONVOLUTIONAL: 20, SERIES: 40},
+        leader_seeds=dict.fromkeys(PLACES, 20) | {"shallow": 10, SERIES: 40},
         dose_seeds=(5, 10), rival_seeds=(20, 100), map_seeds=8,
     ),
 }  # fmt: skip
@@ -628,14 +635,14 @@ def rates(preset: Preset, names: Sequence[str]) -> list[Unit]:
 
 
 def by_best_rate(
-    name: str, setting: str, optimizer: str, starts: Sequence[str]
+    name: str, setting: str, optimizer: str, starts: Sequence[str], twins: dict[str, str] = TWINS
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """An optimizer at every learning rate that rates.yml registers for some starts, with the starts
-    that it is best for; and the norm-matched decorrelated twins of some, at the same rates."""
+    that it is best for; and their norm-matched decorrelated ``twins``, at the same rates."""
     at: dict[float, list[str]] = {}
     for start in starts:
         rate = registered_rates(name, setting, optimizer, start)
-        at.setdefault(rate, []).extend([start, *filter(None, [TWINS.get(start)])])
+        at.setdefault(rate, []).extend([start, *filter(None, [twins.get(start)])])
     for rate, arms in at.items():
         yield f"{optimizer}@{rate:g}", tuple(arms)
 
@@ -647,6 +654,32 @@ def peers(preset: Preset, names: Sequence[str]) -> list[Unit]:
         for name, setting, optimizer in peer_cells(preset, names)
         for at, arms in by_best_rate(name, setting, optimizer, PEERS)
         for block in blocks(name, preset.peer_seeds[place(name, setting)], 4 * SEEDS_PER_UNIT, ANEW)
+    ]
+
+
+def leaders(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """Those of them that led, and the method, on seeds that had no part in that."""
+    return [
+        Training(name, setting, at, arms, block)
+        for name, setting, optimizer in peer_cells(preset, names)
+        for at, arms in by_best_rate(name, setting, optimizer, LEADERS, twins={})
+        for block in blocks(
+            name, preset.leader_seeds[place(name, setting)], 4 * SEEDS_PER_UNIT, CONFIRMING
+        )
+    ]
+
+
+def beginnings(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """How diverse the units of the starts that compete are before training and after an epoch: of
+    the first of the peers' seeds. What optimizer follows makes no difference before it."""
+    options = {"epochs": 1, "records": ("accuracy", "diversity")}
+    return [
+        Training(name, setting, optimizer, PEERS, block, **options)
+        for name, setting, optimizer in peer_cells(preset, names)
+        if optimizer == "sgd"
+        for block in blocks(
+            name, min(preset.peer_seeds[place(name, setting)], SEEDS_PER_UNIT), first=ANEW
+        )
     ]
 
 
@@ -715,6 +748,8 @@ EXPERIMENTS = {
     "escape": escape,
     "rates": rates,
     "peers": peers,
+    "leaders": leaders,
+    "beginnings": beginnings,
     "convolution": convolution,
     "rivals": rivals,
     "where": where,

@@ -58,7 +58,7 @@ def effect(treated: Sequence[float], baseline: Sequence[float], test: bool = Tru
     return Effect(float(estimate), float(low), float(high), p, len(t))
 
 
-def between(treated: Sequence[float], baseline: Sequence[float]) -> Effect:
+def between(treated: Sequence[float], baseline: Sequence[float], test: bool = True) -> Effect:
     """The relative effect between groups of different seeds: ``effect`` unpaired; n counts both."""
     t, b = np.asarray(treated, float), np.asarray(baseline, float)
     if not (len(t) and len(b)):
@@ -67,14 +67,14 @@ def between(treated: Sequence[float], baseline: Sequence[float]) -> Effect:
     parts = (t - t.mean()) / len(t), -(1 + estimate) * (b - b.mean()) / len(b)
     low, high = interval(estimate, *(u / b.mean() for u in parts))
     low = _possible(low, t)
-    test = min(len(t), len(b)) > 1
+    test = test and min(len(t), len(b)) > 1
     p = _permuted(np.append(t, b), _splits(len(t), len(b))) if test else np.nan
     return Effect(float(estimate), float(low), float(high), p, len(t) + len(b))
 
 
 def _possible(low, t):
     """The lower end of a relative effect: what is not negative loses no more than all of it."""
-    return np.maximum(low, -1) if t.min() >= 0 else low
+    return np.where(t.min(-1) >= 0, np.maximum(low, -1), low)
 
 
 def ratio(t: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -126,13 +126,20 @@ def _error(parts):
 
 def clustered(estimate: float, parts: Sequence[np.ndarray], fewest: int) -> Effect:
     """An effect with its ``interval`` by groups of units; p is of Student's t, n counts units."""
-    n = sum(map(len, parts))
+    [found] = _clustered(np.array([estimate], float), parts, fewest)
+    return found
+
+
+def _clustered(estimates: np.ndarray, parts: Sequence[np.ndarray], fewest: int) -> list[Effect]:
+    """``clustered`` for several estimates; parts: [units], or a row for each of them."""
+    n = sum(u.shape[-1] for u in parts)
     if fewest < 2:
-        return Effect(estimate, n=n)
-    low, high = interval(np.asarray(estimate, float), *parts, fewest=fewest)
-    error = _error(parts)
-    p = 2 * special.stdtr(fewest - 1, -abs(estimate) / error) if error else float(estimate == 0)
-    return Effect(estimate, float(low), float(high), float(p), n)
+        return [Effect(float(estimate), n=n) for estimate in estimates]
+    low, high = interval(estimates, *parts, fewest=fewest)
+    error = np.broadcast_to(_error(parts), estimates.shape)
+    t = np.divide(estimates, error, out=np.zeros_like(estimates), where=error > 0)
+    p = np.where(error > 0, 2 * special.stdtr(fewest - 1, -abs(t)), estimates == 0)
+    return [Effect(*map(float, of), n=n) for of in zip(estimates, low, high, p)]
 
 
 def clusters_without_each(
@@ -141,10 +148,10 @@ def clusters_without_each(
     """``clustered`` with each unit left out, by what it contributes."""
     for i, part in enumerate(parts):
         n = len(part)
-        for k in range(n if n > 1 else 0):
-            rest = np.delete(part, k) * n / (n - 1)
-            left = [*parts[:i], rest - rest.mean(), *parts[i + 1 :]]
-            yield clustered(estimate - part[k] * n / (n - 1), left, min(fewest, n - 1))
+        if n > 1:
+            rest = _left(part) * n / (n - 1)
+            left = [*parts[:i], rest - rest.mean(-1, keepdims=True), *parts[i + 1 :]]
+            yield from _clustered(estimate - part * n / (n - 1), left, min(fewest, n - 1))
 
 
 def contributions(statistic: Callable[..., Effect], *samples: np.ndarray):
@@ -154,7 +161,8 @@ def contributions(statistic: Callable[..., Effect], *samples: np.ndarray):
         return ratio(*samples)
     if statistic is mean:
         (values,) = samples
-        return values.mean(), (values - values.mean()) / len(values)
+        mean_ = values.mean(-1, keepdims=True)
+        return mean_[..., 0], (values - mean_) / values.shape[-1]
     estimate = statistic(*samples).estimate
     n = len(samples[0])
     if n < 2:
@@ -210,10 +218,24 @@ def mean(values: Sequence[float], test: bool = True) -> Effect:
 
 def without_each(statistic: Callable[..., Effect], *samples: np.ndarray) -> list[Effect]:
     """The statistic of samples that are paired by seed, with each seed left out; of one seed,
-    nothing is left."""
+    nothing is left. Those of ``effect`` and ``mean`` come at once, without p."""
     n = len(samples[0])
-    left = ([np.delete(sample, k) for sample in samples] for k in range(n if n > 1 else 0))
-    return [statistic(*sample) for sample in left]
+    if n < 2:
+        return []
+    left = [_left(sample) for sample in samples]
+    if statistic not in (effect, mean):
+        return [statistic(*sample) for sample in zip(*left)]
+    estimates, u = contributions(statistic, *left)
+    low, high = interval(estimates, u)
+    if statistic is effect:
+        low = _possible(low, left[0])
+    return [Effect(*map(float, of), n=n - 1) for of in zip(estimates, low, high)]
+
+
+def _left(values: Sequence[float]) -> np.ndarray:
+    """[n, n − 1]: n values without each of them."""
+    n = len(values)
+    return np.tile(np.asarray(values, float), (n, 1))[~np.eye(n, dtype=bool)].reshape(n, n - 1)
 
 
 def paired_shares(treated: Sequence[bool], baseline: Sequence[bool]) -> float:
@@ -234,8 +256,9 @@ def spearman(x: np.ndarray, y: np.ndarray) -> float:
 
 def _ranks(values):
     """Ranks from 1, equals sharing the mean of theirs."""
-    _, of, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[of]
+    order = np.sort(values)
+    first, last = (np.searchsorted(order, values, side) for side in ("left", "right"))
+    return (first + last + 1) / 2
 
 
 def _permuted(values, weights) -> float:

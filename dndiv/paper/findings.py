@@ -6,6 +6,7 @@ They follow from tables and outcomes alone; the words stand in the notebooks.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,8 +23,11 @@ from dndiv.paper.design import (
     VARIANTS,
     hidden_layers,
 )
-from dndiv.paper.effects import Effect, between, effect, rank_correlation
+from dndiv.paper.effects import Effect, between, effect, rank_correlation, spearman
 from dndiv.paper.names import CELL, DATA, OPTIMIZERS, SERIES, STARTS, title
+
+if TYPE_CHECKING:  # it asks here
+    from dndiv.paper.claims import Result
 
 
 @dataclass(frozen=True)
@@ -185,6 +189,18 @@ def costs(
     return pd.concat(parts, ignore_index=True)
 
 
+def learned(intervention: pd.DataFrame, treated: str, baseline: str) -> pd.DataFrame:
+    """What ``outcomes.two_parts`` has, without intervals and tests: a row per cell. Columns: the
+    cell, learn and baseline_learn, and estimate, of early accuracy where both arms learn."""
+    pair = [treated, baseline]
+    reached = outcomes.accuracy(intervention)
+    learns = reached[reached.columns.max()].unstack("arm")[pair].dropna().gt(outcomes.LEARNS)
+    early = outcomes.early_accuracy(intervention).loc[learns.index[learns.all(axis=1)], pair]
+    shares, means = (of.groupby(level=CELL, sort=False).mean() for of in (learns, early))
+    shares = shares.set_axis(["learn", "baseline_learn"], axis=1)
+    return shares.assign(estimate=means[treated] / means[baseline] - 1).reset_index()
+
+
 def given_back(intervention: pd.DataFrame, start: str) -> pd.DataFrame:
     """Which share of the accuracy that a start costs its techniques give back, in the mean over
     cells: a row per arm with a technique, columns early accuracy and final accuracy; NaN where the
@@ -239,15 +255,19 @@ def steps_per_epoch(portraits: pd.DataFrame, first_look: int = 8) -> dict[str, i
     return {name: round(first_look / e) for name, e in training.groupby("data").epoch.min().items()}
 
 
-def parts(observed: pd.DataFrame, margin: float) -> dict[str, pd.DataFrame]:
-    """The three parts of what diversity predicts, a row per cell: a correlation, turned so that
-    above zero is as claimed, with its interval, n, and the margin.
+def parts(judged: Sequence[tuple[dict, "Result"]]) -> dict[str, pd.DataFrame]:
+    """The three parts of what diversity predicts, by its verdicts in every cell, as
+    ``claims.in_cells`` gives them: rows of the cell, a correlation with its interval, turned so
+    that above zero is as claimed, p, n, and the margin.
 
     ``rank correlation`` of the effective rank after the first epoch with final accuracy; the same
     ``beyond the accuracy reached`` by then; and the ``lesion test``.
     """
-    lesions = turned(outcomes.lesions(observed)).assign(margin=margin)
-    return foretold(observed, "effective_rank", margin) | {"lesion test": lesions}
+    names = [*(f.name for f in fields(Effect)), "margin"]
+    found: dict[str, list] = {}
+    for cell, r in judged:
+        found.setdefault(r.group, []).append(cell | {name: getattr(r, name) for name in names})
+    return {part: pd.DataFrame(rows) for part, rows in found.items()}
 
 
 def foretold(observed: pd.DataFrame, measure: str, margin: float) -> dict[str, pd.DataFrame]:
@@ -266,17 +286,19 @@ def foretold(observed: pd.DataFrame, measure: str, margin: float) -> dict[str, p
     }
 
 
+ENSEMBLE = ("ensemble", "member", "ambiguity", "bias", "variance", "covariance")
+
+
 def ensemble(observed: pd.DataFrame) -> pd.DataFrame:
     """The neurons as an ensemble, at the end of training from PyTorch's default: a row per cell.
 
-    Columns: those of ensemble, member, ambiguity, bias, variance, covariance that are there;
-    cancels, the ambiguity's share of the members' error; gap, by which the identity member −
-    ambiguity = ensemble fails, as a share of the largest error.
+    Columns: those of ``ENSEMBLE`` that are there; cancels, the ambiguity's share of the members'
+    error; gap, by which the identity member − ambiguity = ensemble fails, as a share of the largest
+    error.
     """
-    names = ["ensemble", "member", "ambiguity", "bias", "variance", "covariance"]
-    rows = _at_end(observed, names)
+    rows = _at_end(observed, ENSEMBLE)
     parts = rows.groupby([*CELL, "measure"], sort=False).value.mean().unstack("measure")
-    parts = parts[[name for name in names if name in parts]]
+    parts = parts[[name for name in ENSEMBLE if name in parts]]
     gap = (parts.member - parts.ambiguity - parts.ensemble).abs() / parts.ensemble.max()
     return parts.assign(cancels=parts.ambiguity / parts.member, gap=gap)
 
@@ -394,6 +416,14 @@ def fates(units: pd.DataFrame) -> pd.DataFrame | None:
     return means if means.shape[1] == 2 else None
 
 
+# ------------------------------------------------------------------------------ 06_early_epochs
+def two_parts(judged: Sequence[tuple[dict, "Result"]]) -> pd.DataFrame:
+    """What ``outcomes.two_parts`` has of the method, by what stands beside its verdict in every
+    cell, as ``claims.in_cells`` gives them."""
+    rows = [cell | r.beside | r.beside["among those that learn"] for cell, r in judged]
+    return pd.DataFrame(rows).drop(columns="among those that learn")
+
+
 # ---------------------------------------------------------------------------- 07_where_it_holds
 COMPARISONS = {  # what the map is drawn of: treated, baseline
     "the relayed start": (FOUND, "default"),
@@ -423,7 +453,7 @@ def effect_map(where: pd.DataFrame) -> pd.DataFrame:
     """
     parts = []
     for name, pair in COMPARISONS.items():
-        places = outcomes.mapped(where, *pair).assign(comparison=name)
+        places = outcomes.mapped(where[where.arm.isin(pair)], *pair).assign(comparison=name)
         parts.append(places.sort_values(["depth", "width", "rate"], kind="stable"))
     found = pd.concat(parts, ignore_index=True)
     names = {"data": DATA, "optimizer": OPTIMIZERS, "activation": ACTIVATIONS}
@@ -454,10 +484,12 @@ def at_best_rates(where: pd.DataFrame) -> pd.DataFrame:
         hidden = hidden_layers(cell[1])
         place = dict(zip(CELL, cell)) | {"depth": len(hidden), "width": hidden[0]}
         place["activation"] = design.activation(cell[1])
+        part = part.droplevel(CELL)
         for name, pair in COMPARISONS.items():
-            both = part[[*pair]].dropna().droplevel(CELL)
-            rates = [both[arm].groupby(level="rate").mean().idxmax() for arm in pair]
-            found = effect(*(both.loc[r, arm] for r, arm in zip(rates, pair)), test=False)
+            both = part[[*pair]].dropna()
+            rates = both.groupby(level="rate").mean().idxmax()
+            samples = (of.xs(rates[arm], level="rate").to_numpy() for arm, of in both.items())
+            found = effect(*samples, test=False)
             chosen = dict(zip(("treated_rate", "baseline_rate"), rates))
             rows.append(place | {"comparison": name} | chosen | vars(found))
     found = pd.DataFrame(rows)
@@ -573,10 +605,11 @@ def standings(values: pd.DataFrame) -> pd.DataFrame:
     first = means.idxmax(axis=1)
     behind, ratios = [], []
     for cell, part in values.groupby(level=CELL, sort=False):
-        top_ = first[cell]
-        for arm in values.columns.drop(top_):
-            both = part[[arm, top_]].dropna()
-            found = effect(both[arm], both[top_], test=False)
+        samples = {arm: part[arm].to_numpy() for arm in part}
+        of_first = samples.pop(first[cell])
+        for arm, sample in samples.items():
+            known = ~np.isnan(sample + of_first)
+            found = effect(sample[known], of_first[known], test=False)
             ratios.append((arm, found.estimate))
             behind += [arm] * bool(found.high < 0)
     ratio = pd.DataFrame(ratios, columns=["arm", "ratio"]).groupby("arm").ratio.min()
@@ -586,16 +619,71 @@ def standings(values: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("rank", kind="stable").astype({"best": int, "behind": int})
 
 
+def once_more(before: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:
+    """How the starts of ``again`` stand among themselves on the seeds of ``before`` and on its own,
+    which chose none of them: a row per start, best first by the fresh seeds.
+
+    before, again: as of ``standings``. Columns, each once more with ``_again``: rank and best, as
+    there; deep, the settings on images with several hidden layers in which it is first; median, its
+    effect against PyTorch's default over settings.
+    """
+    parts = []
+    for values in (before[again.columns], again):
+        table, deep = standings(values), standings(deep_images(values))
+        pairs = [(start, "default") for start in values if start != "default"]
+        by = outcomes.effects(values, pairs).groupby("treated").estimate
+        more = {"deep": deep.best, "median": by.median()}
+        parts.append(table[["rank", "best"]].assign(**more))
+    return parts[1].add_suffix("_again").join(parts[0])
+
+
 def improvement(values: pd.DataFrame) -> pd.DataFrame:
     """The probability that the start of a row has a higher value than that of a column: the share
     of seeds, in the mean over cells, equals counting half. NaN on the diagonal."""
-    table = pd.DataFrame(np.nan, values.columns, values.columns)
+    table = {}
     for one in values:
-        for other in values.columns.drop(one):
-            gain = (values[one] - values[other]).dropna()
-            wins = (gain > 0) + 0.5 * (gain == 0)
-            table.loc[one, other] = wins.groupby(level=CELL, sort=False).mean().mean()
-    return table
+        gain = values.rsub(values[one], axis=0).drop(columns=one)
+        wins = ((gain > 0) + 0.5 * (gain == 0)).where(gain.notna())
+        table[one] = wins.groupby(level=CELL, sort=False).mean().mean()
+    return pd.DataFrame(table).T.reindex(index=values.columns, columns=values.columns)
+
+
+AT_START = ("effective_rank", "correlation", "similarity")  # of ``MEASURES``
+
+
+def beginnings(before: pd.DataFrame, reached: pd.DataFrame) -> pd.DataFrame:
+    """How diverse the units of starts are before training, and what the starts reach at their best
+    rates: a row per cell and start.
+
+    before: the table "beginnings". reached: early accuracies, as of ``standings``. Columns beside
+    the cell and arm: ``AT_START``, means over seeds and hidden layers, larger being more diverse;
+    and share, the mean early accuracy as a share of that of the best start of the cell.
+    """
+    means = reached.groupby(level=CELL, sort=False).mean()
+    shares = means.div(means.max(axis=1), axis=0).rename_axis(columns="arm").stack()
+    by = ["data", "setting", "arm"]
+    diverse = {
+        measure: outcomes.network_diversity(before, measure)[0.0].groupby(level=by).mean()
+        for measure in AT_START
+    }
+    return shares.rename("share").reset_index().merge(pd.DataFrame(diverse).reset_index(), on=by)
+
+
+def rank_of(before: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """The effective rank of a start's units as a share of the width, the mean over seeds: a row per
+    setting on images with several hidden layers, a column per epoch. before: as above."""
+    ranks = outcomes.network_diversity(before, "effective_rank").xs(arm, level="arm")
+    return deep_images(ranks).groupby(level=["data", "setting"], sort=False).mean()
+
+
+def told_at_start(found: pd.DataFrame) -> pd.DataFrame:
+    """Spearman's ρ over starts of each measure before training with what is reached: a row per
+    cell, a column per measure. found: as ``beginnings`` gives."""
+    rows = {
+        cell: {m: spearman(part[m].to_numpy(), part.share.to_numpy()) for m in AT_START}
+        for cell, part in found.groupby(CELL, sort=False)
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index=CELL)
 
 
 def by_optimizer(values: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
@@ -665,21 +753,25 @@ def chosen_rates(rivals: pd.DataFrame, early: pd.DataFrame) -> pd.DataFrame:
     usual = outcomes.early_accuracy(early)["default"].dropna()
     at_usual = dict(list(usual.groupby(level=CELL)))
     found = [
-        dict(zip(CELL, cell)) | vars(between(part, at_usual[cell]))
+        dict(zip(CELL, cell)) | vars(between(part, at_usual[cell], test=False))
         for cell, part in at_best.groupby(level=CELL, sort=False)
         if cell in at_usual
     ]
     return pd.DataFrame(found, columns=[*CELL, *(f.name for f in fields(Effect))])
 
 
-def tuned(early: pd.DataFrame, peers: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def tuned(
+    early: pd.DataFrame, peers: pd.DataFrame, leaders: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
     """The effect of the method at the usual learning rates, and with both sides at their own best;
-    and that of the relayed start: rows of ``outcomes.effects`` by what is compared."""
-    pair, found = ("decorrelated", "default"), (FOUND, "default")
+    and those of two starts that led: rows of ``outcomes.effects`` by what is compared. peers,
+    leaders: early accuracies."""
+    pair = ("decorrelated", "default")
     return {
         "the method, usual rates": outcomes.effects(outcomes.early_accuracy(early), [pair]),
-        "the method, both at their best": outcomes.effects(peers, [pair]),
-        f"{start_title(FOUND)}, both at their best": outcomes.effects(peers, [found]),
+        "the method, best rates": outcomes.effects(peers, [pair]),
+        "relayed, best rates": outcomes.effects(peers, [(FOUND, "default")]),
+        "deep-narrow, best rates": outcomes.effects(leaders, [("deep_narrow", "default")]),
     }
 
 

@@ -21,7 +21,6 @@ from dndiv.paper.effects import (
     effect,
     holm,
     logrank,
-    mean,
     paired_shares,
     rank_correlation,
     spearman,
@@ -88,15 +87,23 @@ def effects(values: pd.DataFrame, pairs: Sequence[tuple[str, str]]) -> pd.DataFr
     result: the cell, treated, baseline, those of ``Effect``, and p_holm, adjusted over the cells of
     a pair.
     """
-    return pd.concat([_pair(values, pair) for pair in pairs], ignore_index=True)
+    cells = [  # as ``samples``, but for all pairs at once
+        (dict(zip(CELL, cell)), {arm: of_arm.to_numpy(float) for arm, of_arm in part.items()})
+        for cell, part in values.groupby(level=CELL, sort=False)
+    ]
 
+    def rows(pair):
+        if not {*pair} <= {*values}:
+            [*samples(values, pair)]  # says which arm there is not
+        names = dict(zip(("treated", "baseline"), pair))
+        for cell, arms in cells:
+            both = np.array([arms[arm] for arm in pair])
+            both = both[:, ~np.isnan(both).any(axis=0)]
+            if both.size:
+                yield cell | names | vars(effect(*both))
 
-def _pair(values, pair):
-    names = dict(zip(("treated", "baseline"), pair))
-    found = pd.DataFrame(
-        dict(zip(CELL, cell)) | names | vars(effect(*both)) for cell, both in samples(values, pair)
-    )
-    return found.assign(p_holm=holm(found.p))
+    found = [pd.DataFrame(rows(pair)) for pair in pairs]
+    return pd.concat([part.assign(p_holm=holm(part.p)) for part in found], ignore_index=True)
 
 
 def units(
@@ -214,7 +221,11 @@ def network_diversity(table: pd.DataFrame, measure: str) -> pd.DataFrame:
 
 
 def thirds(
-    table: pd.DataFrame, arm: str = "default", measure: str = "effective_rank", epoch: float = 1
+    table: pd.DataFrame,
+    arm: str = "default",
+    measure: str = "effective_rank",
+    epoch: float = 1,
+    test: bool = True,
 ) -> pd.DataFrame:
     """The most against the least diverse third of the seeds, by a measure at an epoch.
 
@@ -233,7 +244,7 @@ def thirds(
             "epochs to target": epochs_to(reached, 0.9 * final.median()),
         }
         for name, outcome in outcomes.items():
-            found = between(outcome.loc[order[-size:]], outcome.loc[order[:size]])
+            found = between(outcome.loc[order[-size:]], outcome.loc[order[:size]], test)
             yield {"outcome": name} | vars(found)
 
     return _per_cell(accuracy(table).xs(arm, level="arm"), compare)
@@ -296,13 +307,6 @@ def lesion_correlations(table: pd.DataFrame, arm: str = "default") -> pd.DataFra
     }
     index = pd.MultiIndex.from_tuples(found, names=[*CELL, "seed"])
     return pd.DataFrame({"correlation": [*found.values()]}, index)
-
-
-def lesions(table: pd.DataFrame, arm: str = "default") -> pd.DataFrame:
-    """The lesion test: the mean over networks of ``lesion_correlations``. Columns: the cell, and
-    those of ``Effect``; n counts networks."""
-    found = samples(lesion_correlations(table, arm), ["correlation"])
-    return pd.DataFrame(dict(zip(CELL, cell)) | vars(mean(*values)) for cell, values in found)
 
 
 # ------------------------------------------------------------------------------------- tuning
@@ -374,15 +378,15 @@ def best_rates(table: pd.DataFrame) -> pd.DataFrame:
     means = by_rate(table).groupby(level=[*CELL, "rate"], sort=False).mean()
 
     def rows(part):
-        for arm, line in part.items():
-            line = line.droplevel(CELL).dropna().sort_index()
-            k = int(line.to_numpy().argmax())
-            found = {"arm": arm, "rate": line.index[k], "accuracy": line.iloc[k]}
+        for arm, line in part.droplevel(CELL).sort_index().items():
+            line = line.dropna()
+            reached, k = line.to_numpy(), int(line.argmax())
+            found = {"arm": arm, "rate": line.index[k], "accuracy": reached[k]}
             found["at_end"] = k in (0, len(line) - 1)
             for name, steps in (("third", 1), ("tenth", 2)):
                 there = [j for j in (k - steps, k + steps) if 0 <= j < len(line)]
                 whole = len(there) == 2
-                found[name] = line.iloc[there].min() / line.iloc[k] if whole else np.nan
+                found[name] = reached[there].min() / reached[k] if whole else np.nan
             yield found
 
     return _per_cell(means, rows)

@@ -5,11 +5,13 @@ beside it. ``arm`` and ``layer`` are the texts of an ``Arm`` and of a ``Place``.
 """
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow
-from pyarrow import parquet
+from pyarrow import compute, parquet
 
 from dndiv.checks import choose
 from dndiv.paper import files
@@ -17,20 +19,29 @@ from dndiv.paper.design import PRESETS, table_names
 from dndiv.paper.files import REFERENCE, atomically
 
 
-def table(name: str, preset: str, device: str = "auto", jobs: int | None = None) -> pd.DataFrame:
+def table(
+    name: str,
+    preset: str,
+    device: str = "auto",
+    jobs: int | None = None,
+    measures: Sequence[str] | None = None,
+) -> pd.DataFrame:
     """A table of the committed reference, or of a preset: computed where it is not on disk.
 
     Args:
         name: one in ``table_names()``. preset: a name in ``PRESETS``, or "reference".
         device: "auto", "cpu" or "cuda". jobs: processes; by default DNDIV_JOBS, or one per core.
+        measures: whose rows are wanted, with the numbers that they have in the table; all of them,
+            by default.
     """
     choose("table", name, table_names())
     choose("preset", preset, (*PRESETS, REFERENCE))
     if preset == REFERENCE:
-        return read(name, preset)
+        return read(name, preset, measures)
     from dndiv.paper import run  # needs torch
 
-    return run.table(name, preset, device, jobs)
+    found = run.table(name, preset, device, jobs)
+    return found if measures is None else found[found.measure.isin(measures)]
 
 
 def path(name: str, preset: str) -> Path:
@@ -38,8 +49,8 @@ def path(name: str, preset: str) -> Path:
     return files.results(preset) / "tables" / f"{name}.parquet"
 
 
-def read(name: str, preset: str) -> pd.DataFrame:
-    """The table that a run of a preset, or the committed reference, has left.
+def read(name: str, preset: str, measures: Sequence[str] | None = None) -> pd.DataFrame:
+    """The table that a run of a preset, or the committed reference, has left; see ``table``.
 
     FileNotFoundError says how to make it.
     """
@@ -49,7 +60,7 @@ def read(name: str, preset: str) -> pd.DataFrame:
         remedy = "check it out again" if preset == REFERENCE else made
         raise FileNotFoundError(f"there is no table {file}; {remedy}")
     try:
-        return load(file)
+        return load(file, measures)
     except (OSError, EOFError, ValueError, KeyError) as error:
         raise ValueError(f"the table {files.damaged(file, error)}") from error
 
@@ -72,10 +83,18 @@ def write(table: pd.DataFrame, name: str, preset: str) -> None:
     atomically(path(name, preset), lambda part: parquet.write_table(rows, part, **options))
 
 
-def load(file: Path) -> pd.DataFrame:
-    """A table, or a unit's rows from a CSV file, its values to the last bit."""
+def load(file: Path, measures: Sequence[str] | None = None) -> pd.DataFrame:
+    """A table, of it the rows of some measures, or a unit's rows from a CSV file; values to the
+    last bit."""
     if file.suffix == ".parquet":
-        return parquet.read_table(file, page_checksum_verification=True).to_pandas()
+        kept = parquet.read_schema(file)
+        texts = [column.name for column in kept if column.type == pyarrow.large_string()]
+        # texts are the last to be made: the same few recur, and most rows may not be wanted
+        rows = parquet.read_table(file, read_dictionary=texts, page_checksum_verification=True)
+        if measures is None:
+            return rows.cast(kept).to_pandas()
+        wanted = compute.is_in(rows["measure"], pyarrow.array(measures))
+        return rows.filter(wanted).cast(kept).to_pandas().set_axis(np.flatnonzero(wanted))
     table = pd.read_csv(file, dtype={"layer": str, "value": str}, keep_default_na=False)
     # pandas' own parser may be off by one bit
     values = [float(v) if v else float("nan") for v in table["value"]]

@@ -447,6 +447,7 @@ def shade(panels: Panels, margins: Sequence[float]) -> None:
 
 # ---------------------------------------------------------------- relative changes, on a log axis
 # those that are marked, as room permits
+FAR = math.log(2)  # a change that is written at the edge, where others are small
 CHANGES = (
     *(0, 0.4, -0.3, 1, -0.5, 2, 4, 10, -0.75, -0.9, 0.2, -0.2, 0.1, -0.1, 0.05, -0.05),
     *(0.02, -0.02, 0.01, -0.01),
@@ -469,19 +470,26 @@ def mark_changes(axis, low: float, high: float, most: float) -> None:
 
 
 def finish_changes(panels: Panels, above: str | None = None) -> plt.Figure:
-    """One axis of logarithms of ratios for all panels, wide enough for all estimates and, where
-    they do not reach far beyond, their intervals; one that does ends in an arrow."""
+    """One axis of logarithms of ratios for all panels, wide enough for all estimates up to ``FAR``
+    and, where they do not reach far beyond, their intervals; one that does ends in an arrow, and
+    an estimate that does is written there, for it would squeeze all others."""
     found = pd.concat(panels.parts.values())
+    furthest = found.estimate[found.estimate <= FAR].max()
     low = min(max(found.low.min(), found.estimate.min() - 0.4), -0.03)
-    high = max(min(found.high.max(), found.estimate.max() + 0.4), 0.03)
+    high = max(min(found.high.max(), furthest + 0.4), 0.03)
     room = 0.05 * (high - low)
     label = "change of early accuracy (95 % interval)"
     figure = panels.finish(label, above=above)
     ends = low - room, high + room
     for ax in panels.axes.flat:
         ax.set_xlim(ends)
-        for _, _, [bar] in ax.containers:
+        for point, _, [bar] in ax.containers:
             [((left, y), (right, _))] = bar.get_segments()
+            [estimate] = point.get_xdata()
+            if estimate > ends[1]:
+                look = {"ha": "right", "va": "center", "color": bar.get_color()[0]}
+                text = ax.text(ends[1] - room, y, f"{100 * math.expm1(estimate):+.0f} %", **look)
+                text.set_bbox({"fc": "white", "ec": "none", "pad": 1})
             look = {"color": bar.get_color()[0], "ms": 7, "clip_on": False, "zorder": 5}
             for end, marker, beyond in zip(ends, "<>", (left < ends[0], right > ends[1])):
                 if beyond:

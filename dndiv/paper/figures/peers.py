@@ -87,6 +87,29 @@ def ranking(found: pd.DataFrame, order: list[str], of: str = "all data sets") ->
 
 
 @drawing
+def beginnings(found: pd.DataFrame, arms: list[str], counts: pd.Series) -> plt.Figure:
+    """How diverse units are before training, and what the start then reaches: every point a start
+    at its best rate, filled with Adam; those of ``arms`` have a look of their own.
+    found: as ``findings.beginnings`` gives. arms: at most six. counts: seeds by data set and
+    setting."""
+    of = looks(arms)
+    panels = Panels(found, ["data"], ["setting"], 2.1, across=2, sharey=False)
+    for ax, part, (name, setting) in panels:
+        for row in part.itertuples():
+            look = {"marker": "o", "ms": 4, "color": "0.7", "label": "other starts"}
+            if row.arm in of:
+                look = of[row.arm] | {"ms": 7, "label": start_title(row.arm), "zorder": 3}
+            face = look["color"] if row.optimizer == "adam" else "white"
+            ax.plot(row.effective_rank, 100 * row.share, **look | {"ls": "", "mfc": face})
+        ax.set_title(f"{title(name, DATA)}: {setting_title(setting)}")
+    return panels.finish(
+        "effective rank / width, before training",
+        "early accuracy, % of the best",
+        f"filled: Adam, open: SGD; ranks: means of {figures.span(counts)}",
+    )
+
+
+@drawing
 def twins(effects: pd.DataFrame) -> plt.Figure:
     """What decorrelated directions add to a start: its twin with the same norms and the same
     learning rate against it, in every setting, with 95 % intervals; colour tells the data set,
@@ -108,9 +131,9 @@ def twins(effects: pd.DataFrame) -> plt.Figure:
 
 
 @drawing
-def tuned(found: dict[str, pd.DataFrame], published: float) -> plt.Figure:
-    """What becomes of the 40 % when PyTorch's default has its best learning rate too: a row per
-    setting, a panel per comparison, with 95 % intervals; dashed, the published value.
+def settings(found: dict[str, pd.DataFrame], published: float | None = None) -> plt.Figure:
+    """The change of early accuracy in every setting: a row each, a panel per comparison, with 95 %
+    intervals; dashed, the published value, where one is given. What is far beyond is written.
     found: title to rows of ``outcomes.effects``."""
     table = pd.concat(found).reset_index(drop=True)
     there = figures.keys(table, CELL)
@@ -118,7 +141,8 @@ def tuned(found: dict[str, pd.DataFrame], published: float) -> plt.Figure:
     entries = {(n, s, o): place_title(n, s, o) for n, o, s in order if (n, s, o) in there}
     ratios = {heading: figures.log_ratios(part) for heading, part in found.items()}
     panels = figures.cell_estimates(ratios, 0.27, entries)
-    early.mark_published(panels.axes[0], published)
+    if published is not None:
+        early.mark_published(panels.axes[0], published)
     return figures.finish_changes(panels, figures.seeds_text(table))
 
 
