@@ -97,6 +97,7 @@ def nbval(folder, notebook):
             "-q",
             "-p",
             "no:cacheprovider",
+            "-rN",  # what fails is said once, in CI too
             "--nbval-lax",
             "--nbval-current-env",
             str(folder / "notebooks" / notebook),
