@@ -107,8 +107,8 @@ def _instead_briefly(
         f"{findings.start_title(here.index[0])}: at best rates the first of {len(here)} starts in "
         f"{here.best.iloc[0]} of {_cells(findings.deep_images(reached))} settings. "
         f"{_confirmed(results)}. There `alive` has "
-        f"{percent(median(r.estimate for r in next_))} and `{design.FOUND}`, found by a search "
-        f"here, {percent(median(r.estimate for r in deep))} (on other seeds, "
+        f"{percent(median(r.estimate for r in next_))}, `{design.FOUND}`, found by a search "
+        f"here, {percent(median(r.estimate for r in deep))} (other seeds, "
         f"{_n(r.n for r in deep)}). On {names.title(names.SERIES, names.DATA)} deep-narrow is "
         f"surely worse than the best other in {len(_opposite(series))} of {len(series)}, and "
         f"`{design.FOUND}` the first in {there.best[design.FOUND]}. With one layer "
@@ -125,9 +125,9 @@ def _confirmed(results: list[Result]) -> str:
     against = few + ten
     return (
         f"On fresh seeds it has {percent(median(r.estimate for r in deep))} in the median with "
-        f"three or five layers ({_range(deep)}; {_n(r.n for r in deep)}), and is, by more than "
-        f"{share(against[0].margin)}, surely better than the best other start that led in "
-        f"{_count(against, claims.REPRODUCED)} of {len(against)}, surely worse in "
+        f"three or five layers ({_range(deep)}; {_n(r.n for r in deep)}), and is surely better "
+        f"than the best other that led by more than {share(against[0].margin)} in "
+        f"{_count(against, claims.REPRODUCED)} of {len(against)}, worse in "
         f"{len(_opposite(against))}"
     )
 
@@ -161,7 +161,7 @@ def _tried_briefly(results: list[Result]) -> str:
     return (
         f"{len(good)} of {len(off + good + rest)} cases are reproduced; in {len(off)} no "
         f"coefficient was shown to be better than none on held-out inputs (by {outcomes.ERRORS} "
-        f"standard errors of few seeds), and nothing is tested. Of the {len(twins)} reproduced "
+        f"standard errors of few seeds). Of the {len(twins)} reproduced "
         f"that have a twin with norms held, {by_scale} are not shown to gain more than "
         f"{share(good[0].margin)} there. At the default's best rate the first over "
         f"all settings are {_ahead(results)}"
