@@ -25,7 +25,7 @@ def frame(unit):
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_the_table_agrees_with_an_independent_training_loop(setting, optimizer):
     digits = compute.parted(data.load("Digits"))
-    seed, arms = 1, ("default", "alive")
+    seed, arms = 1, ("default", "decorrelated", "alive")
     rows = frame(Training("Digits", setting, optimizer, arms, (0, seed), epochs=2))
     for arm in arms:
         sizes = (64, *design.SETTINGS[setting], 10)

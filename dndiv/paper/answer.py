@@ -25,7 +25,7 @@ def brief(
         "Is it 40 %?": _forty_briefly(results, outcomes.early_accuracy(early)),
         "Should I use it?": _used(results),
         "What instead, and where?": _instead_briefly(results, reached, convolution),
-        "At which learning rate?": _rates_briefly(results, at_best, reached),
+        "At which learning rate?": _rates_briefly(results, at_best),
         "Do techniques help during training?": _tried_briefly(results),
     }
     return _listing(parts)
@@ -102,14 +102,16 @@ def _instead_briefly(
     on_series = reached[reached.index.get_level_values("data") == names.SERIES]
     here, there = (findings.standings(v) for v in (findings.deep_images(reached), on_series))
     *_, series = report.kinds(_settings(results, "finding-first"))
+    led = series[0].group
     return (
         f"On images, in narrow rectifier networks of several layers, "
-        f"{findings.start_title(here.index[0])}: at best rates the first of {len(here)} starts in "
-        f"{here.best.iloc[0]} of {_cells(findings.deep_images(reached))} settings. "
+        f"{findings.start_title(led)}: at best rates the first of {len(here)} starts in "
+        f"{here.best[led]} of {_cells(findings.deep_images(reached))} settings; "
         f"{_confirmed(results)}. There `alive` has "
         f"{percent(median(r.estimate for r in next_))}, `{design.FOUND}`, found by a search "
         f"here, {percent(median(r.estimate for r in deep))} (other seeds, "
-        f"{_n(r.n for r in deep)}). On {names.title(names.SERIES, names.DATA)} deep-narrow is "
+        f"{_n(r.n for r in deep)}). On {names.title(names.SERIES, names.DATA)} "
+        f"{findings.start_title(led)} is "
         f"surely worse than the best other in {len(_opposite(series))} of {len(series)}, and "
         f"`{design.FOUND}` the first in {there.best[design.FOUND]}. With one layer "
         f"`{design.FOUND}` has {percent(median(r.estimate for r in flat))}, and in a small "
@@ -124,7 +126,7 @@ def _confirmed(results: list[Result]) -> str:
     few, _, ten, _ = report.kinds(_settings(results, "finding-first"))
     against = few + ten
     return (
-        f"On fresh seeds it has {percent(median(r.estimate for r in deep))} in the median with "
+        f"on fresh seeds it has {percent(median(r.estimate for r in deep))} in the median with "
         f"three or five layers ({_range(deep)}; {_n(r.n for r in deep)}), and is surely better "
         f"than the best other that led by more than {share(against[0].margin)} in "
         f"{_count(against, claims.REPRODUCED)} of {len(against)}, worse in "
@@ -142,15 +144,15 @@ def _range(found: list[Result]) -> str:
     return f"{ends}, surely above zero in {above} of {len(found)}"
 
 
-def _rates_briefly(results: list[Result], at_best: pd.DataFrame, reached: pd.DataFrame) -> str:
+def _rates_briefly(results: list[Result], at_best: pd.DataFrame) -> str:
     found, led = (_settings(results, name) for name in ("finding-best-start", "finding-first"))
-    leader = findings.standings(findings.deep_images(reached)).index[0]
+    leader = led[0].group
     return (
         f"Deep on images {findings.start_title(leader)} is best at {_rates(at_best, leader)}, "
         f"PyTorch's default at {_rates(at_best, 'default')}. No start is the best everywhere: than "
         f"the best other one `{design.FOUND}` is surely worse by more than "
         f"{share(found[0].margin)} in {len(_opposite(found))} of {len(found)} settings, "
-        f"deep-narrow in {len(_opposite(led))}"
+        f"{findings.start_title(leader)} in {len(_opposite(led))}"
     )
 
 
@@ -243,7 +245,7 @@ def _instead(results: list[Result], peers: pd.DataFrame) -> str:
         f"{_rates(at_best, 'default')}. No start is the best everywhere: mean ranks of "
         f"{len(ranks)} are {standing}; on images with several hidden layers the first is "
         f"{findings.start_title(leader)} in {here.best[leader]} of {_cells(deep_images)} "
-        f"({_confirmed(results)[0].lower()}{_confirmed(results)[1:]}); "
+        f"({_confirmed(results)}); "
         f"`{design.FOUND}` is at worst {percent(ranks.least[design.FOUND])} from the first, and "
         f"against the best other start: {report.in_words(claims.counts(against))}"
     )
@@ -383,14 +385,11 @@ def _before(beginnings: pd.DataFrame, at_best: pd.DataFrame) -> str:
     reached = reached[[start for start in design.PEERS if start in reached]]
     leader = findings.standings(findings.deep_images(reached)).index[0]
     told = findings.beginnings(beginnings, reached)
-    rho = findings.told_at_start(told).effective_rank
-    ranks = told.set_index([*CELL, "arm"]).effective_rank.unstack("arm")
-    lowest = findings.deep_images(ranks).idxmin(axis=1)
+    rho, lowest = findings.told_at_start(told).effective_rank, findings.least_diverse(told)
 
     def of(start):
-        ranks = findings.rank_of(beginnings, start)
-        ends = (f"{ranks[e].min():.2f} to {ranks[e].max():.2f}" for e in (0.0, 1.0))
-        return "{} of the width, and {} after an epoch".format(*ends)
+        first, second = (report.spread(findings.rank_of(beginnings, start)[e]) for e in (0.0, 1.0))
+        return f"{first} of the width, and {second} after an epoch"
 
     return (
         f"over {len(reached.columns)} starts the effective rank of the activations and early "

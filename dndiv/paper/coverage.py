@@ -163,9 +163,8 @@ def table(read: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
     share whose interval lies above 0 (false_above, worst_false_above) and above ``MARGIN``
     (false_reproduced, worst_false_reproduced); populations, their number.
     """
-    rows = []
-    for rates, (name, candidate) in product(RATES, CANDIDATES.items()):
-        people = list(populations(read, rates))
+    rows, people_at = [], {rates: list(populations(read, rates)) for rates in RATES}
+    for (rates, people), (name, candidate) in product(people_at.items(), CANDIDATES.items()):
         draws = FEWER_DRAWS if candidate in BOOTSTRAPS else DRAWS
         for seeds in (*SEEDS, USED):
             found = [

@@ -329,15 +329,15 @@ PEERS = (
 # the same at the rate of the first, but for the directions: norm-matched and decorrelated
 TWINS = {start: f"{start}_decorrelated" for start in ("default", "he", "glorot", "lsuv", "rai")}
 PEER_SETTINGS = (*SETTINGS, "10×10")
-# Of many starts the first is a lucky one, too: those that led, and the method, once more on seeds
-# that had no part in that
-LEADERS = ("default", "decorrelated", "looks_linear", "alive", FOUND, "deep_narrow")
-# of them, what a convolutional network is tried with: those that lead, or are in wide use, and what
+# of the peers, what a convolutional network is tried with: those that lead, or are in wide use, and what
 # ``dndiv.decorrelate_(model, inputs=)`` does
 CONVOLVED = (
     *("default", "decorrelated", "standardized", FOUND, "balanced"),
     *("he", "glorot", "orthogonal", "lsuv", "looks_linear", "sinusoidal", "anyinit"),
 )
+# Of many starts the first is a lucky one, too: those that led, and the method, once more on seeds
+# that had no part in that
+LEADERS = ("default", "decorrelated", "looks_linear", "alive", FOUND, "deep_narrow")
 PLACES = (*PEER_SETTINGS, CONVOLUTIONAL, SERIES)  # images in each setting, and series
 RATES = {  # half a decade apart; wide enough that what is best has, mostly, worse on both sides
     "sgd": (0.003, 0.01, 0.03, 0.1, 0.3, 1),

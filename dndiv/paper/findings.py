@@ -676,6 +676,13 @@ def rank_of(before: pd.DataFrame, arm: str) -> pd.DataFrame:
     return deep_images(ranks).groupby(level=["data", "setting"], sort=False).mean()
 
 
+def least_diverse(found: pd.DataFrame) -> pd.Series:
+    """The start whose units have the lowest effective rank before training, by cell, on images with
+    several hidden layers. found: as ``beginnings`` gives."""
+    ranks = found.set_index([*CELL, "arm"]).effective_rank.unstack("arm")
+    return deep_images(ranks).idxmin(axis=1)
+
+
 def told_at_start(found: pd.DataFrame) -> pd.DataFrame:
     """Spearman's ρ over starts of each measure before training with what is reached: a row per
     cell, a column per measure. found: as ``beginnings`` gives."""

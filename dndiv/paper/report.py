@@ -38,6 +38,11 @@ def correlation(value: float | None) -> str:
     return f"{value:+.2f}" if _known(value) else "–"
 
 
+def spread(values: pd.Series) -> str:
+    """From the smallest to the largest of some numbers."""
+    return f"{values.min():.2f} to {values.max():.2f}"
+
+
 def _known(value):
     return value is not None and math.isfinite(value)
 
