@@ -329,8 +329,8 @@ PEERS = (
 # the same at the rate of the first, but for the directions: norm-matched and decorrelated
 TWINS = {start: f"{start}_decorrelated" for start in ("default", "he", "glorot", "lsuv", "rai")}
 PEER_SETTINGS = (*SETTINGS, "10×10")
-# of the peers, what a convolutional network is tried with: those that lead, or are in wide use, and what
-# ``dndiv.decorrelate_(model, inputs=)`` does
+# of the peers, what a convolutional network is tried with: those that lead, or are in wide use, and
+# what ``dndiv.decorrelate_(model, inputs=)`` does
 CONVOLVED = (
     *("default", "decorrelated", "standardized", FOUND, "balanced"),
     *("he", "glorot", "orthogonal", "lsuv", "looks_linear", "sinusoidal", "anyinit"),
