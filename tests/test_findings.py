@@ -434,12 +434,25 @@ def test_starts_are_compared_over_all_settings_and_by_optimizer():
 
 
 def test_the_tuned_effect_stands_beside_the_untuned():
-    early = frame(accuracies({"default": 0.2, "decorrelated": 0.3, design.FOUND: 0.4}))
-    at_best = by_cell({"default": 0.4, "decorrelated": 0.4, design.FOUND: 0.5})
-    again = by_cell({"default": 0.4, "deep_narrow": 0.6})
-    usual, *found = findings.tuned(early, at_best, again).values()
+    early = frame(accuracies({"default": 0.2, "decorrelated": 0.3}))
+    again = by_cell({"default": 0.4, "decorrelated": 0.4, design.FOUND: 0.5, "deep_narrow": 0.6})
+    usual, *found = findings.tuned(early, again).values()
     assert usual.estimate[0] > 0.4
     assert [effects.estimate[0] for effects in found] == pytest.approx([0, 0.25, 0.5])
+
+
+def test_what_lasts_is_told_from_what_passes():
+    starts = dict.fromkeys(design.LASTING, 0.4)
+    rows = []
+    for setting in ("shallow", "tiny", "10×10"):
+        for *place, epoch, measure, value in accuracies(starts, ("MNIST", setting, "sgd@0.1")):
+            gain = 0.1 * (place[3] == "deep_narrow" and epoch < 5)
+            rows.append((*place, epoch, measure, value + gain))
+    found = findings.lasting(frame(rows)).set_index(["treated", "when"])
+    early, late = (found.loc[("deep_narrow", when)] for when in ("early", "late"))
+    assert [*early.network] == ["images, one hidden layer", "images, three or five", "images, ten"]
+    assert early.estimate.between(0.18, 0.2).all() and (late.estimate == 0).all()
+    assert (found.loc["relayed"].estimate == 0).all()
 
 
 def test_rivals_stand_beside_their_norm_held_twins():

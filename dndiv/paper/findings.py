@@ -648,6 +648,25 @@ def improvement(values: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table).T.reindex(index=values.columns, columns=values.columns)
 
 
+def lasting(table: pd.DataFrame) -> pd.DataFrame:
+    """What starts change against PyTorch's default in the first epochs, and after the last one.
+
+    table: "lasting". Columns beside those of ``outcomes.effects``: when, "early" or "late"; and
+    network, its kind in words.
+    """
+    at_best = outcomes.rated(table)
+    values = {"early": outcomes.early_accuracy(at_best), "late": outcomes.final_accuracy(at_best)}
+    pairs = [(start, "default") for start in design.LASTING[1:]]
+    parts = {when: outcomes.effects(of, pairs) for when, of in values.items()}
+    found = pd.concat(parts, names=["when"]).reset_index("when")
+    return found.assign(network=[_kind(*cell) for cell in zip(found.data, found.setting)])
+
+
+def _kind(data: str, setting: str) -> str:
+    layers = {1: "one hidden layer", 10: "ten"}.get(len(hidden_layers(setting)), "three or five")
+    return title(data, DATA) if data == SERIES else f"images, {layers}"
+
+
 AT_START = ("effective_rank", "correlation", "similarity")  # of ``MEASURES``
 
 
@@ -767,18 +786,17 @@ def chosen_rates(rivals: pd.DataFrame, early: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*CELL, *(f.name for f in fields(Effect))])
 
 
-def tuned(
-    early: pd.DataFrame, peers: pd.DataFrame, leaders: pd.DataFrame
-) -> dict[str, pd.DataFrame]:
+def tuned(early: pd.DataFrame, leaders: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The effect of the method at the usual learning rates, and with both sides at their own best;
-    and those of two starts that led: rows of ``outcomes.effects`` by what is compared. peers,
-    leaders: early accuracies."""
-    pair = ("decorrelated", "default")
+    and those of two starts that led: rows of ``outcomes.effects`` by what is compared. early: the
+    table. leaders: early accuracies."""
+    usual, starts = outcomes.early_accuracy(early), ("decorrelated", FOUND, "deep_narrow")
+    method, relayed, narrow = (outcomes.effects(leaders, [(s, "default")]) for s in starts)
     return {
-        "the method, usual rates": outcomes.effects(outcomes.early_accuracy(early), [pair]),
-        "the method, best rates": outcomes.effects(peers, [pair]),
-        "relayed, best rates": outcomes.effects(peers, [(FOUND, "default")]),
-        "deep-narrow, best rates": outcomes.effects(leaders, [("deep_narrow", "default")]),
+        "the method, usual rates": outcomes.effects(usual, [("decorrelated", "default")]),
+        "the method, best rates": method,
+        "relayed, best rates": relayed,
+        "deep-narrow, best rates": narrow,
     }
 
 
