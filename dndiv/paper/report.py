@@ -330,10 +330,16 @@ def per_claim(results: list[Result], to: str = "") -> str:
 
 
 def _by_outcome(found: list[Result]) -> str:
-    """Which verdicts there are; of a claim about some outcomes, for each of them."""
+    """Which verdicts there are; of a claim about some outcomes, for each of them; of one about
+    techniques, whether scale was held apart."""
     groups: dict[str | None, list[Result]] = {}
     for r in found:
         groups.setdefault(r.group, []).append(r)
+    if set(groups) <= set(schema.TECHNIQUES):
+        gains = [r for r in found if r.verdict in claims.REPRODUCED]
+        bare = sum(not r.alone for r in gains)
+        twins = f". Of the reproduced {bare} of {len(gains)} have no twin with norms held"
+        return in_words(claims.counts(found)) + twins * bool(bare)
     if not set(groups) <= {*schema.OUTCOMES, *schema.PREDICTIONS}:
         return in_words(claims.counts(found))
     return ". ".join(f"{g}: {in_words(claims.counts(of))}" for g, of in groups.items())
@@ -409,13 +415,12 @@ def generated(text: str, folder: Path) -> str:
     ours = [r for r in results if r.claim.startswith("finding-")]
     theirs = [r for r in results if r not in ours]
 
-    def said(of, *more):
-        names = ("early", "peers", "convolution", *more)
+    def said(of, *names):
         return of(results, *(tables.load(folder / "tables" / f"{n}.parquet") for n in names))
 
     parts = {  # made where they are asked for
-        "brief": lambda: said(answer.brief),
-        "answer": lambda: said(answer.lines, "beginnings"),
+        "brief": lambda: said(answer.brief, *answer.TABLES[:3]),
+        "answer": lambda: said(answer.lines, *answer.TABLES),
         "claims": lambda: per_claim(theirs),
         "findings": lambda: per_claim(ours, "../"),
         "coverage": lambda: covers(pd.read_csv(folder / "coverage.csv")),
