@@ -45,6 +45,7 @@ class Reinforcement:
     ``reinitialize`` calls a unit dead if what reaches the following layer was 0 in every forward
     pass since the last action, and a duplicate by the latest mini-batch, by which ``redo`` calls it
     dormant; mini-batches of fewer samples than twice the units (positions counted) are passed over.
+    Both zero what a redrawn unit passes on, and warn where the following layer is not trained.
 
     Beside a plain loop it is at home in:
 
@@ -328,8 +329,17 @@ class Reinforcement:
             treated = self._trained(self._treated())
             if self._redraws and self._record.calls:
                 for layer in treated:
-                    if self._trained([self._receivers[layer]]):
-                        self._renew(layer, self._receivers[layer])
+                    following = self._receivers[layer]
+                    if self._trained([following]):
+                        self._renew(layer, following)
+                    else:  # Python says the same but once
+                        warnings.warn(
+                            f"{self.dose.name} does not act on layer {self._record.names[layer]!r}"
+                            f" while the weights of layer {self._record.names[following]!r}, which "
+                            "receives its outputs, are not trained: train them, or choose others "
+                            "by layers=",
+                            stacklevel=2,
+                        )
                 self._record.alive.clear()
             elif not self._redraws:
                 for block in [b for layer in treated for b in blocks(layer, layer.weight)]:

@@ -357,6 +357,26 @@ def test_losses_that_are_no_means_are_refused():
         each(model(batch(0)[0]), batch(0)[1])
 
 
+@pytest.mark.parametrize("technique", ["reinitialize", "redo"])
+def test_units_whose_receiver_is_frozen_stay_with_a_word(technique):
+    model = wound(net())
+    model[0].weight.data[1], model[0].bias.data[1] = 0.0, 0.0  # silent behind a GELU, too
+    model[2].requires_grad_(False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    reinforced(model, optimizer, technique, every=1, layers=["0"])
+    before = copy.deepcopy(model.state_dict())
+    model(batch(0)[0]).sum().backward()
+    with pytest.warns(UserWarning, match="on layer '0' while the weights of layer '2', which"):
+        optimizer.step()
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    model[2].requires_grad_(True)
+    model(batch(0)[0]).sum().backward()
+    with warnings.catch_warnings(action="error"):
+        optimizer.step()
+    assert not torch.equal(model[0].weight[1], before["0.weight"][1])
+    assert not model[2].weight[:, 1].any()
+
+
 # ------------------------------------------------------------------------------------ which layers
 def gradients(model, technique, x, **options):
     model = copy.deepcopy(model)
