@@ -37,7 +37,8 @@ class Reinforcement:
     stay as they are; layers that the optimizer does not train are left alone.
 
     The activations of a layer are what the following layer receives, after normalization, pooling
-    and dropout. Which one that is, and that it receives nothing else, is read off the graph of
+    and dropout. Those of all calls count where a pass calls a layer several times, as a siamese
+    network does. Which layer follows, and that it receives nothing else, is read off the graph of
     autograd; where a residual or an attention joins in, the first forward pass raises a ValueError
     that names the layers to choose from. A flattened layer's units come first in what the following
     one receives, as ``nn.Flatten`` has it.
@@ -171,7 +172,8 @@ class Reinforcement:
     # -------------------------------------------------------------------------------- the penalty
     def penalty(self) -> Tensor:
         """What to add to the loss of the latest forward pass: a scalar; 0 if nothing is due, and
-        after ``remove``, so that a loop may go on. Raises RuntimeError before any training pass."""
+        after ``remove``, so that a loop may go on. Where a step calls the whole model several times
+        it is taken after each call. Raises RuntimeError before any training pass."""
         technique = self.dose.technique
         total = torch.zeros((), device=next(self._record.model.parameters()).device)
         if not self._handles or technique.penalty is None or not self.dose.due(self.steps):
@@ -183,7 +185,7 @@ class Reinforcement:
             values = [self._activations(h) for h in hidden]
         else:
             last = self._order[-1]
-            values = [units_first(last, self._record.call(last).given)]
+            values = [self._record.given(last)]
             bias = last.weight.new_zeros(len(last.weight)) if last.bias is None else last.bias
             outgoing = [last.weight, bias]
         with torch.autocast(total.device.type, enabled=False):
@@ -230,7 +232,8 @@ class Reinforcement:
         if layer in self._receivers:
             return self._record.received(layer, self._receivers[layer])
         assert self.activation is not None
-        return units_first(layer, self.activation(self._record.call(layer).output))
+        outputs = [self.activation(call.output) for call in self._record.of(layer)]
+        return torch.cat([units_first(layer, output) for output in outputs], 1)
 
     # ---------------------------------------------------------------------------- what is treated
     def _treated(self) -> list[Layer]:
@@ -238,7 +241,7 @@ class Reinforcement:
         that has changed."""
         order = list(self._record.calls) or self._order
         if not order:
-            self._record.call(next(iter(self._record.names)))  # there is none
+            self._record.of(next(iter(self._record.names)))  # there is none
         if order != self._order:
             self._plan(order)
             self._order = order
@@ -367,7 +370,8 @@ class Reinforcement:
         outgoing = copied(per_unit.transpose(1, 2).flatten(0, 1))  # [1, ·, units]
         rows, bias = copied(weight.flatten(1)), None if layer.bias is None else copied(layer.bias)
         draw = torch.randn(rows.shape, generator=self._generator).to(rows)
-        mean = copied(_mean_input(layer, self._record.call(layer).given.to(rows.dtype)))
+        given = [call.given.to(rows.dtype) for call in self._record.of(layer)]
+        mean = copied(_mean_input(layer, given))
         change = self.dose.technique.change
         assert change is not None  # or it would not have come to this
         redrawn = change(rows, bias, outgoing, mean, hidden[None], c, draw)[0] & enough
@@ -427,14 +431,16 @@ def _redrawable(layer: Layer) -> bool:
     )
 
 
-def _mean_input(layer: Layer, seen: Tensor) -> Tensor:
+def _mean_input(layer: Layer, given: list[Tensor]) -> Tensor:
     """The mean over samples of what each unit of a layer is a product with, [fan-in]."""
     if not isinstance(layer, nn.Conv2d):
-        return seen.flatten(0, -2).mean(0)
+        return torch.cat([seen.flatten(0, -2) for seen in given]).mean(0)
     size, dilation, padding, stride = (
         getattr(layer, name) for name in ("kernel_size", "dilation", "padding", "stride")
     )
-    return nn.functional.unfold(seen, size, dilation, padding, stride).mean((0, 2))
+    seen = [nn.functional.unfold(x, size, dilation, padding, stride) for x in given]
+    total = torch.stack([x.sum((0, 2)) for x in seen]).sum(0)
+    return total / sum(x.numel() / x.shape[1] for x in seen)
 
 
 def _at_least_single(values: Tensor) -> Tensor:
