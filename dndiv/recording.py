@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
 
 from dndiv.checks import choose
-from dndiv.init import Layer
+from dndiv.init import Layer, refuse_untouchable
 
 # what holds several weights in one, and is called without its layers
 PACKED = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.Bilinear)
@@ -67,6 +67,7 @@ class Recorder:
             model = getattr(model, "_orig_mod", None) or model.module  # type: ignore[assignment]
         self.model = model
         refuse_sharded(model)
+        refuse_untouchable(model)
         self.names = _named(model)
         if len(self.names) < 2:
             raise ValueError(

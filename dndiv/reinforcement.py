@@ -299,13 +299,14 @@ class Reinforcement:
         technique, chosen = self.dose.technique, self._record.chosen
         if technique.looks_at == "outputs" and chosen != self._record.names:
             raise ValueError(f"{self.dose.name} acts on the last hidden layer; leave layers= out")
-        for layer, name in chosen.items():
-            computed = not isinstance(layer.weight, nn.Parameter) or (
-                nn.utils.parametrize.is_parametrized(layer, "weight")
-            )
-            if computed and (technique.change or technique.looks_at != "activations"):
+        of_weights = technique.change or technique.looks_at != "activations"
+        touched = ["weight"] * bool(of_weights) + ["bias"] * self._redraws
+        for layer, name, key in ((*named, k) for named in chosen.items() for k in touched):
+            value = getattr(layer, key)
+            computed = value is not None and not isinstance(value, nn.Parameter)
+            if computed or nn.utils.parametrize.is_parametrized(layer, key):
                 raise ValueError(
-                    f"layer {name!r}: its weight is computed by a parametrization; leave it out by "
+                    f"layer {name!r}: its {key} is computed by a parametrization; leave it out by "
                     "layers=, or remove the parametrization"
                 )
         self._refuse_untrained(chosen)

@@ -651,7 +651,8 @@ def test_what_can_be_refused_at_once_is():
     lbfgs = torch.optim.LBFGS(model.parameters())
     computed = net()
     nn.utils.parametrizations.spectral_norm(computed[2])
-    old = net()
+    biased, old = net(), net()
+    nn.utils.parametrize.register_parametrization(biased[2], "bias", nn.Hardtanh())
     with warnings.catch_warnings(action="ignore"):
         nn.utils.weight_norm(old[2])
     lazy = nn.Sequential(nn.LazyLinear(3), nn.Linear(3, 2))
@@ -665,6 +666,8 @@ def test_what_can_be_refused_at_once_is():
         ("prediction_diversity", model, mine, {"layers": ["0"]}, "leave layers= out"),
         ("weight_cosine", computed, None, {}, "layer '2': its weight is computed"),
         ("orthogonal_step", old, None, {}, "layer '2': its weight is computed"),
+        ("reinitialize", biased, None, {}, "layer '2': its bias is computed"),
+        ("redo", biased, None, {"layers": ["2"]}, "layer '2': its bias is computed"),
         ("weight_cosine", lazy, mine, {}, "layer '0' is lazy"),
         ("weight_cosine", nn.DataParallel(model), mine, {}, "is under DataParallel"),
         ("weight_cosine", nn.Sequential(nn.Linear(2, 2)), mine, {}, "no hidden one"),
