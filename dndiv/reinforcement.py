@@ -111,7 +111,7 @@ class Reinforcement:
             after = self.optimizers[-1].register_step_post_hook(Watch(self._after_step))
             self._handles = [*self._record.attach(), after]
         packed = [n for n, m in self._record.model.named_modules() if isinstance(m, PACKED)]
-        if packed and layers is None:
+        if packed and layers is None and self.dose.technique.looks_at != "outputs":
             warnings.warn(
                 f"{technique} leaves the packed weights of {', '.join(map(repr, packed))} alone; "
                 "with layers=, which chooses the layers to treat, this is not said",
