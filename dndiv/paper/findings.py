@@ -905,6 +905,18 @@ def smallest(networks: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def needed(smallest: pd.DataFrame, start: str) -> pd.DataFrame:
+    """In how many cases a start needs fewer units a layer than PyTorch's default, or more: a row
+    per share of ``TARGETS``. Columns: fewer, more, of. One that never has the share needs more than
+    all widths. smallest: what ``smallest`` gives.
+    """
+    widths = smallest.pivot(index=["data", "depth", "share"], columns="arm", values="width")
+    both = widths[[start, "default"]].fillna(math.inf)
+    parts = {"fewer": both[start] < both["default"], "more": both[start] > both["default"]}
+    counts = pd.DataFrame(parts).groupby(level="share").sum()
+    return counts.assign(of=both.groupby(level="share").size())
+
+
 def footprint(provenance: dict) -> pd.DataFrame:
     """The artifact's own footprint, from provenance.json: a row per experiment, and one of all.
 
