@@ -366,6 +366,7 @@ def test_diversity_before_training_stands_beside_what_starts_reach():
         "c": [1.0],
     }
     assert found.share.to_list() == pytest.approx([0.5, 0.625, 1, 0.75, 0.625, 1])
+    assert found.n.eq(len(reached) / 2).all()  # of two cells
     told = findings.told_at_start(found)
     assert told.effective_rank.to_list() == pytest.approx([1, 0.5])
     assert told.correlation.to_list() == pytest.approx([1, 0.5])  # less of it is more diverse
