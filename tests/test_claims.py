@@ -450,6 +450,36 @@ def test_escape_is_judged_by_time_on_the_plateau():
         assert {r.verdict for r in results} == {"undecided"}
 
 
+def _counted_by_place(paper):
+    """What the assumptions say of seeds that differ by place."""
+    leaders, lasting = paper.leader_seeds, paper.lasting_seeds
+    assert leaders["tiny"] == leaders["narrow"] == leaders["10×10"]
+    assert lasting["narrow"] == lasting["10×10"]
+    yield (
+        f"{leaders['shallow']} in shallow, {leaders['convolutional']} in convolutional and "
+        f"{leaders['narrow']} in the other networks on images and {leaders['MNIST1D']} on MNIST-1D "
+        "for those that led"
+    )
+    yield (
+        f"{lasting['shallow']} in shallow, {lasting['tiny']} in tiny and {lasting['narrow']} in "
+        f"the other networks on images and {lasting['MNIST1D']} on MNIST-1D for training that goes "
+        f"on for {design.LASTING_EPOCHS} epochs"
+    )
+    first = min(design.SEEDS_PER_UNIT, *paper.peer_seeds.values())
+    yield f"{first} for the diversity of starts before training"
+
+
+def _further_rates():
+    """And of the cells that have one rate more."""
+    found = dict(design.FURTHER)
+    low, adam = "with Adam on MNIST in narrow networks", "on Fashion-MNIST in ten layers of 10"
+    rate = found.pop(("MNIST", "narrow", "adam"))
+    assert rate == found.pop(("FashionMNIST", "10×10", "adam"))
+    yield f"{rate:g} {low} and {adam}"
+    yield f"{found.pop(('MNIST1D', '10×10', 'sgd')):g} with SGD on MNIST-1D in ten layers of 10"
+    assert not found
+
+
 def test_the_numbers_in_the_assumptions_are_those_of_the_code():
     from dndiv.techniques import TECHNIQUES
 
@@ -472,6 +502,8 @@ def test_the_numbers_in_the_assumptions_are_those_of_the_code():
             )
         ),
         ("numbers of seeds", f"{paper.escape_seeds} for escape times"),
+        *(("numbers of seeds", part) for part in _counted_by_place(paper)),
+        *(("learning rates of the starts that compete", part) for part in _further_rates()),
         ("how often a technique acts", f"every {every}th step with {every} times"),
         (
             "how often a technique acts",

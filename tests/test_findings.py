@@ -366,6 +366,7 @@ def test_diversity_before_training_stands_beside_what_starts_reach():
         "c": [1.0],
     }
     assert found.share.to_list() == pytest.approx([0.5, 0.625, 1, 0.75, 0.625, 1])
+    assert found.n.eq(len(reached) / 2).all()  # of two cells
     told = findings.told_at_start(found)
     assert told.effective_rank.to_list() == pytest.approx([1, 0.5])
     assert told.correlation.to_list() == pytest.approx([1, 0.5])  # less of it is more diverse
@@ -591,6 +592,19 @@ def test_the_smallest_network_that_does_and_surely():
     poor = {size: v for size, v in SIZED.items() if size[0] == "default" or size[1] == 2}
     found = findings.smallest(findings.sized_networks(frame(sized_rows(poor))))
     assert math.isnan(found.set_index(["arm", "share"]).width[design.FOUND, 0.95])
+
+
+def test_cases_are_counted_in_which_a_start_needs_fewer_units_or_more():
+    rows = [
+        *(("A", 1, "default", 0.9, 8), ("A", 1, "x", 0.9, 4), ("A", 3, "default", 0.9, 8)),
+        *(("A", 3, "x", 0.9, 8), ("B", 1, "default", 0.9, 8), ("B", 1, "x", 0.9, np.nan)),
+        *(("A", 1, "default", 0.95, np.nan), ("A", 1, "x", 0.95, np.nan)),
+        *(("B", 1, "default", 0.95, np.nan), ("B", 1, "x", 0.95, 16)),
+    ]
+    found = pd.DataFrame(rows, columns=["data", "depth", "arm", "share", "width"])
+    needed = findings.needed(found, "x")
+    assert needed.loc[0.9].to_dict() == {"fewer": 1, "more": 1, "of": 3}
+    assert needed.loc[0.95].to_dict() == {"fewer": 1, "more": 0, "of": 2}
 
 
 def test_means_have_intervals_where_there_are_seeds():

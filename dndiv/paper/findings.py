@@ -676,7 +676,8 @@ def beginnings(before: pd.DataFrame, reached: pd.DataFrame) -> pd.DataFrame:
 
     before: the table "beginnings". reached: early accuracies, as of ``standings``. Columns beside
     the cell and arm: ``AT_START``, means over seeds and hidden layers, larger being more diverse;
-    and share, the mean early accuracy as a share of that of the best start of the cell.
+    share, the mean early accuracy as a share of that of the best start of the cell; and n, the
+    seeds of the cell.
     """
     means = reached.groupby(level=CELL, sort=False).mean()
     shares = means.div(means.max(axis=1), axis=0).rename_axis(columns="arm").stack()
@@ -685,7 +686,9 @@ def beginnings(before: pd.DataFrame, reached: pd.DataFrame) -> pd.DataFrame:
         measure: outcomes.network_diversity(before, measure)[0.0].groupby(level=by).mean()
         for measure in AT_START
     }
-    return shares.rename("share").reset_index().merge(pd.DataFrame(diverse).reset_index(), on=by)
+    counts = reached.groupby(level=CELL, sort=False).size().rename("n").reset_index()
+    found = shares.rename("share").reset_index().merge(counts, on=CELL)
+    return found.merge(pd.DataFrame(diverse).reset_index(), on=by)
 
 
 def rank_of(before: pd.DataFrame, arm: str) -> pd.DataFrame:
@@ -921,6 +924,18 @@ def smallest(networks: pd.DataFrame) -> pd.DataFrame:
                     row |= {cost: chosen[cost].max(), f"wide_{cost}": wide[cost].max()}
                 rows.append(row)
     return pd.DataFrame(rows)
+
+
+def needed(smallest: pd.DataFrame, start: str) -> pd.DataFrame:
+    """In how many cases a start needs fewer units a layer than PyTorch's default, or more: a row
+    per share of ``TARGETS``. Columns: fewer, more, of. One that never has the share needs more than
+    all widths. smallest: what ``smallest`` gives.
+    """
+    widths = smallest.pivot(index=["data", "depth", "share"], columns="arm", values="width")
+    both = widths[[start, "default"]].fillna(math.inf)
+    parts = {"fewer": both[start] < both["default"], "more": both[start] > both["default"]}
+    counts = pd.DataFrame(parts).groupby(level="share").sum()
+    return counts.assign(of=both.groupby(level="share").size())
 
 
 def footprint(provenance: dict) -> pd.DataFrame:
