@@ -239,6 +239,8 @@ files.atomically(files.results(PRESET) / "figures" / "x.png", lambda part: part.
     run_of_others = subprocess.run
 
     def run(words, **more):
+        if "check" in words:  # of claims that this run has no tables for
+            return mock.Mock(returncode=0)
         if "notebook" not in words:
             return run_of_others(words, **more)
         return mock.Mock(returncode=notebooks.execute(folder / "x.ipynb", "smoke", "cpu"))

@@ -43,15 +43,18 @@ def reproduce(preset: str, device: str, jobs: int | None) -> int:
     books = [
         s for s in notebooks.sources() if not (drawn and state.holds(*_notebook(s, preset, sheets)))
     ]
-    if not all(_execute(books, state, sheets, device)):
-        return 1
     verdicts = _verdicts(preset, sheets)
     judge = not state.holds(*verdicts)
-    if judge:
-        words = ["check", "--preset", preset]
-        if subprocess.run([sys.executable, "-m", "dndiv", *words]).returncode:
+    if judge:  # before the notebooks, which speak of them
+        words = [sys.executable, "-m", "dndiv", "check", "--preset", preset]
+        check = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+        if check.returncode:
             return 1
+    if not all(_execute(books, state, sheets, device)):
+        return 1
+    if judge:
         state.note(verdicts)
+        print(check.stdout, end="")
     pages = _make_report(state)
     if made or books or judge or pages:
         print(f"Done: tables, figures, executed notebooks and verdicts are in {state.folder}.")
@@ -176,7 +179,7 @@ def _execute(books: Iterable[Path], state: "State", sheets: dict, device: str) -
     def one(source):
         _say(f"{source.stem} ({state.preset})")
         words = ["notebook", str(source), "--preset", state.preset, "--device", device]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        environment = os.environ | {"OMP_NUM_THREADS": "1", tables.CURRENT: state.preset}
         run = subprocess.run([sys.executable, "-m", "dndiv", *words], env=environment)
         if run.returncode == 0:
             there = sorted((state.folder / "figures").glob("*.*"))
