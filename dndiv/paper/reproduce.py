@@ -50,6 +50,7 @@ def reproduce(preset: str, device: str, jobs: int | None) -> int:
         check = subprocess.run(words, stdout=subprocess.PIPE, text=True)
         if check.returncode:
             return 1
+    state.clear()
     if not all(_execute(books, state, sheets, device)):
         return 1
     if judge:
@@ -294,6 +295,12 @@ class State:
         names = [name for name in self.entries if name.startswith("figures/")]
         found = {self.judge(name, self.folder / name, "") for name in names}
         return min(found - {"current"}, default="current")
+
+    def clear(self) -> None:
+        """Damaged figures go: those that are there are not drawn again."""
+        for file in files.within(self.folder / "figures").glob("*.*"):
+            if self.judge(f"figures/{file.name}", file, "") == "damaged":
+                file.unlink()
 
     def note(self, *made: Entry) -> None:
         """Remember that files have just been made."""
