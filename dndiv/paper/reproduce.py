@@ -174,7 +174,7 @@ def _unit_keys(experiment, preset, names, checksums=None) -> str:
     return _digest([cache.key(unit, checksums) for unit in units(experiment, preset, names)])
 
 
-def _execute(books: Iterable[Path], state: "State", sheets: dict, device: str) -> list[bool]:
+def _execute(books: Sequence[Path], state: "State", sheets: dict, device: str) -> list[bool]:
     """Execute notebooks, two at a time, each in a process of its own; which of them went well."""
 
     def one(source):
@@ -188,8 +188,8 @@ def _execute(books: Iterable[Path], state: "State", sheets: dict, device: str) -
             state.note(_notebook(source, state.preset, sheets), *figures)
         return run.returncode == 0
 
-    with ThreadPoolExecutor(TWO) as side_by_side:
-        return list(side_by_side.map(one, books))
+    with ThreadPoolExecutor(TWO) as side_by_side:  # the last take longest
+        return list(side_by_side.map(one, reversed(books)))
 
 
 def _notebook(source: Path, preset: str, sheets: dict) -> Entry:
