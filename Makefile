@@ -41,7 +41,7 @@ test: setup
 	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) $(LONGEST) --nbval-lax --nbval-current-env notebooks
 
 # a process per core, each with whole files, one thread each
-SPREAD := -n auto --dist loadfile
+SPREAD := -n auto --dist loadfile -p tests.first
 LONGEST := --no-loadscope-reorder notebooks/use_it_in_your_net.ipynb  # first, or all wait for it
 
 # the report, and explore.ipynb in JupyterLab, in Chromium (apt-get install chromium, or
