@@ -446,6 +446,13 @@ def test_a_picture_of_the_reference_is_drawn_again_where_code_or_numbers_are_oth
         len(count) == 2 and (tmp_path / "figures" / "line.narrow.png").exists()
     )  # wide and narrow
     file = tmp_path / "figures" / "line.png"
+    contents = {part: part.read_bytes() for part in file.parent.iterdir()}
+    for gone, times in ((file.with_suffix(".csv"), 0), (file.with_suffix(".pdf"), 2), (file, 2)):
+        gone.unlink() if gone != file else file.write_bytes(b"no picture")
+        count.clear()
+        figures.save(draw(values), "line", values, "paper")
+        assert len(count) == times  # what is there is of the same
+        assert {part: part.read_bytes() for part in file.parent.iterdir()} == contents
     file.write_bytes(pictures.small(file.read_bytes(), 16))  # as a promoted one is
 
     def drawn(*args, **options):

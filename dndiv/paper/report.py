@@ -394,13 +394,13 @@ def keep(results: list[Result], preset: str) -> None:
 
 
 def verdicts(preset: str, device: str = "auto", *names: str) -> list[Result]:
-    """The results of the claims that are named, or of all: of the reference as they are in its
-    claims.json, while that follows from what is there now; otherwise computed from the tables."""
+    """The results of the claims that are named, or of all: as they are in claims.json where the
+    tables are current and it follows from them; otherwise computed from the tables."""
     registered = claims.load()
     chosen = {name: registered[name] for name in names or registered}
     folder = files.results(preset)
     known = files.known(folder / "provenance.json").get("judged")
-    if preset != REFERENCE or known != judged(preset):
+    if not tables.current(preset) or known != judged(preset):
         return claims.evaluate(lambda name: tables.table(name, preset, device), chosen)
     found = read(folder / "claims.json")
     return [r for name in chosen for r in found if r.claim == name]

@@ -10,6 +10,7 @@ import json
 import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -78,7 +79,8 @@ class Drawing:
         processors differ in the last ones. Empty where one of these cannot be told: what it is of
         is always drawn."""
         names = [(self._draw.__module__, self._draw.__name__)]
-        names += [("dndiv.paper.figures", name) for name in ("style", "Drawing", "_png")]
+        parts = ("style", "Drawing", "_png", "_keep_others")
+        names += [("dndiv.paper.figures", name) for name in parts]
         try:
             text = json.dumps([code.digest(names), _content((self._args, self._options))])
         except (TypeError, ValueError):  # or of code that is not this package's
@@ -159,31 +161,37 @@ def save(drawing: Drawing, name: str, table: pd.DataFrame, preset: str) -> Image
     """Keep a figure, wide and narrow, and its table in ``results/<preset>/figures``; return the
     picture to be shown.
 
-    The committed reference is what the last full run has left, and stays so: its picture is shown
-    if the same code drew it of the same, and otherwise one that is drawn now. A figure of the
-    embedded digits says so below."""
-    digest, file = drawing.digest(), files.results(preset) / "figures" / name
+    One that is there is kept if the same code drew it of the same. The committed reference is what
+    the last full run has left, and stays so: what it has not is drawn, and shown alone. A figure of
+    the embedded digits says so below."""
+    digest, folder = drawing.digest(), files.results(preset) / "figures"
+    wide, phone, paper = (folder / f"{name}.{kind}" for kind in ("png", "narrow.png", "pdf"))
+    shown = pictures.drawn_of(digest, wide)
     if preset == files.REFERENCE:
-        shown = pictures.drawn_of(digest, file.with_name(f"{name}.png")) or _png(
-            drawing.figure, table
-        )
+        shown = shown or _png(drawing.figure, table)
     else:
-        shown, phone = _png(drawing.figure, table, digest), narrowed(drawing)
-        pdf = {"metadata": {"CreationDate": None}}
-        for kind, write in {
-            "png": lambda part: part.write_bytes(shown),
-            "narrow.png": lambda part: part.write_bytes(
-                pictures.small(_png(phone, table, dots=NARROW_DOTS), colors_of(phone))
-            ),
-            "pdf": lambda part: drawing.savefig(part, format="pdf", **pdf),
-            "csv": lambda part: table.to_csv(part, index=False, lineterminator="\n"),
-        }.items():
-            files.atomically(file.with_name(f"{name}.{kind}"), write)
-        plt.close(phone)
+        if not (shown and phone.exists() and paper.exists()):
+            shown = _png(drawing.figure, table, digest)
+            _keep_others(drawing, table, phone, paper)
+            files.atomically(wide, lambda part: part.write_bytes(shown))  # last: then all are there
+        rows = folder / f"{name}.csv"
+        files.atomically(rows, lambda part: table.to_csv(part, index=False, lineterminator="\n"))
     if "figure" in vars(drawing):
         plt.close(drawing.figure)
     width = round(pictures.size(shown)[0] / DOTS * PIXELS)
     return Picture(shown, width=width, alt=drawing.alternative)
+
+
+def _keep_others(drawing: Drawing, table: pd.DataFrame, phone: Path, paper: Path) -> None:
+    """Of a figure that has been drawn as PNG, the one for a telephone and the PDF."""
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf  # slow to import
+
+    narrow = narrowed(drawing)
+    small = pictures.small(_png(narrow, table, dots=NARROW_DOTS), colors_of(narrow))
+    plt.close(narrow)
+    files.atomically(phone, lambda part: part.write_bytes(small))
+    canvas = FigureCanvasPdf(drawing.figure)  # laid out as the PNG is; ``savefig`` would draw twice
+    files.atomically(paper, lambda part: canvas.print_pdf(part, metadata={"CreationDate": None}))
 
 
 def colors_of(figure: plt.Figure) -> int:
