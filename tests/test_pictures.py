@@ -230,6 +230,7 @@ def test_small_pictures_of_maps_keep_their_colours(tmp_path, monkeypatch):
     made = places()
     figures.save(where.maps(made, "comparison", "rate", "width", "units"), "map", made, "paper")
     kept = plt.imread(tmp_path / "figures" / "map.narrow.png")[..., :3].reshape(-1, 3)
+    assert len(np.unique(kept, axis=0)) > 96  # what pictures of lines have
     shown = made[~made.unclear & (made.comparison == "simplex")]
     half = max(np.log(4), made.log.max())
     for log in shown.log.round(9).unique():
