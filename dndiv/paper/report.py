@@ -15,7 +15,7 @@ from dndiv.checks import choose
 from dndiv.paper import claims, code, files, notebooks, pictures, provenance, schema, tables
 from dndiv.paper.claims import NOT_TESTED, OFF, TOGETHER, Result
 from dndiv.paper.files import REFERENCE
-from dndiv.paper.names import DATA, SERIES, title
+from dndiv.paper.names import DATA, SERIES, STARTS, TECHNIQUES, title
 
 SCALES = ("He's scale", "default scale")  # the controls that have a column
 HEADER = (
@@ -144,7 +144,7 @@ def _counted(members):
 
 
 def _where(members):
-    name = claims.key(members[0]).replace("_", " ") or "–"
+    name = _titled(claims.key(members[0])) or "–"
     settings = f"{len(members)} setting{'s' * (len(members) > 1)}"
     return f"{name}, {settings}" if claims.counted(members) else name
 
@@ -211,6 +211,12 @@ def undecided(results: list[Result]) -> tuple[int, float]:
     return number, number / len(tested) if tested else 0.0
 
 
+def _titled(key: str) -> str:
+    """What a result is registered under, in words."""
+    group, *rest = key.split(", ")
+    return ", ".join([title(group, STARTS | TECHNIQUES), *rest])
+
+
 def changes(old: list[dict], new: list[Result]) -> list[tuple[str, str, str, str]]:
     """Every verdict that differs between an earlier claims.json, as it is read, and results: claim,
     setting, from, to; "–" where there was, or is, none."""
@@ -219,7 +225,7 @@ def changes(old: list[dict], new: list[Result]) -> list[tuple[str, str, str, str
         scale = ", by scale" * (entry.get("carried_by") == "scale")
         where = ", ".join(filter(None, (entry.get("group"), entry.get("setting"))))
         said = OFF if entry.get("reason") == OFF else entry["verdict"] + scale
-        return (entry["claim"], where.replace("_", " ") or "–"), said
+        return (entry["claim"], _titled(where) or "–"), said
 
     before, after = (dict(map(said, entries)) for entries in (old, map(vars, new)))
     pairs = {key: (before.get(key, "–"), after.get(key, "–")) for key in before | after}

@@ -496,7 +496,9 @@ def mark_changes(axis, low: float, high: float, most: float, unit: str = " %") -
     mark(axis, sorted(shown), text, thinned=False)
 
 
-def finish_changes(panels: Panels, above: str | None = None) -> plt.Figure:
+def finish_changes(
+    panels: Panels, above: str | None = None, of: str = "early accuracy"
+) -> plt.Figure:
     """One axis of logarithms of ratios for all panels, wide enough for all estimates up to ``FAR``
     and, where they do not reach far beyond, their intervals; one that does ends in an arrow, and
     an estimate that does is written there, for it would squeeze all others."""
@@ -506,9 +508,7 @@ def finish_changes(panels: Panels, above: str | None = None) -> plt.Figure:
     high = max(min(found.high.max(), furthest + 0.4), 0.03)
     room = 0.05 * (high - low)
     note = "bars: 95 % intervals"
-    figure = panels.finish(
-        "change of early accuracy, %", above=f"{above}; {note}" if above else note
-    )
+    figure = panels.finish(f"change of {of}, %", above=f"{above}; {note}" if above else note)
     ends = low - room, high + room
     for ax in panels.axes.flat:
         ax.set_xlim(ends)

@@ -133,10 +133,12 @@ def twins(effects: pd.DataFrame) -> plt.Figure:
 
 
 @drawing
-def settings(found: dict[str, pd.DataFrame], published: float | None = None) -> plt.Figure:
-    """The change of early accuracy in every setting: a row each, a panel per comparison, with 95 %
+def settings(
+    found: dict[str, pd.DataFrame], published: float | None = None, of: str = "early accuracy"
+) -> plt.Figure:
+    """The change of accuracy in every setting: a row each, a panel per comparison, with 95 %
     intervals; dashed, the published value, where one is given. What is far beyond is written.
-    found: title to rows of ``outcomes.effects``."""
+    found: title to rows of ``outcomes.effects``. of: what changes."""
     table = pd.concat(found).reset_index(drop=True)
     there = figures.keys(table, CELL)
     order = itertools.product(DATA, OPTIMIZERS, dict.fromkeys([*SETTINGS, *table.setting]))
@@ -147,7 +149,7 @@ def settings(found: dict[str, pd.DataFrame], published: float | None = None) -> 
     panels = figures.cell_estimates(ratios, 0.27, entries)
     if published is not None:
         early.mark_published(panels.axes[0], published)
-    return figures.finish_changes(panels, figures.seeds_text(table))
+    return figures.finish_changes(panels, figures.seeds_text(table), of)
 
 
 def _short(name: str, setting: str, optimizer: str) -> str:
