@@ -143,8 +143,8 @@ def _instead_briefly(results: list[Result], reached: pd.DataFrame, leaders: pd.D
     start = by_claim["deep-narrow"][0].group
     return (
         f"On images, in narrow rectifier networks of several layers, {_first(reached, start)}; on "
-        f"fresh seeds {middle['deep-narrow']} in the median with three or five layers (above zero "
-        f"{_surely(deep['deep-narrow'])}, {_n(r.n for r in deep['deep-narrow'])}; `alive` "
+        f"fresh seeds {middle['deep-narrow']} in the median with three or five layers "
+        f"({_surely(deep['deep-narrow'])}, {_n(r.n for r in deep['deep-narrow'])}; `alive` "
         f"{middle['alive']}, `{design.FOUND}` {middle['relayed']}), after "
         f"{design.LASTING_EPOCHS} epochs {middle['lasting']} ({_surely(deep['lasting'])}). On "
         f"{names.title(names.SERIES, names.DATA)} `{design.FOUND}`, first of {len(series)} in "
@@ -274,9 +274,9 @@ def _instead(results: list[Result], peers: pd.DataFrame, leaders: pd.DataFrame) 
     those, *_ = report.kinds(led)
     return (
         f"on images, in narrow rectifier networks of several layers without normalization, "
-        f"{_first(reached[ranks.index], led[0].group)}; on fresh seeds {_gains(those)}, and it is "
+        f"{_first(reached[ranks.index], led[0].group)}; on fresh seeds it {_gains(those)}, and is "
         f"{_against_those_that_led(results)}. `{design.FOUND}`, where both have their best "
-        f"learning rates, {_gains(deep)}, on fresh seeds {_gains(later)}; with one layer "
+        f"learning rates, {_gains(deep)}, on fresh seeds it {_gains(later)}; with one layer "
         f"{percent(median(r.estimate for r in flat))}; on {series} up to {without}, with ten "
         f"layers of 10 {most}. It was found by a search on MNIST and {series}; on "
         f"{names.title(UNSEARCHED, names.DATA)}, which had no part in it, "
@@ -293,7 +293,7 @@ def _gains(deep: list[Result]) -> str:
     """What a start gains with three or five hidden layers on images."""
     low, middle, high = (percent(f(r.estimate for r in deep)) for f in (min, median, max))
     return (
-        f"has {middle} in the median with three or five layers ({low} to {high}; above zero "
+        f"has {middle} in the median with three or five layers ({low} to {high}; "
         f"{_surely(deep)}; {_n(r.n for r in deep)})"
     )
 
@@ -301,26 +301,28 @@ def _gains(deep: list[Result]) -> str:
 def _surely(found: list[Result]) -> str:
     """In how many settings the whole interval is above zero, and below."""
     below = sum(r.high < 0 for r in found)
-    said = f"surely in {sum(r.low > 0 for r in found)} of {len(found)}"
+    said = f"surely above zero in {sum(r.low > 0 for r in found)} of {len(found)}"
     return f"{said}, below in {below}" if below else said
 
 
 def _lasts(table: pd.DataFrame) -> str:
-    """What is left of a start's gain after the last epoch, by the kind of network."""
+    """What is left of starts' gains after the last epoch, by the kind of network."""
     found, said = findings.lasting(table), []
-    for start, of in found.groupby("treated", sort=False):
+    for network, of in found.groupby("network", sort=False):
         parts = []
-        for network, both in of.groupby("network", sort=False):
+        for start in reversed(design.LASTING[1:]):
+            both = of[of.treated == start]
             early, late = (findings.tally(both[both.when == when]) for when in ("early", "late"))
             parts.append(
-                f"{percent(early.median)} and then {percent(late.median)} on {network} (above zero "
-                f"in {late.above} of {late.of} intervals then, below in {late.below})"
+                f"{findings.start_title(start)} {percent(early.median)} → {percent(late.median)} "
+                f"({late.above}, {late.below} of {late.of})"
             )
-        said.append(f"{findings.start_title(start)} {', '.join(parts)}")
+        said.append(f"{network}: {', '.join(parts)}")
     return (
-        "the median change of early accuracy, and of that after "
-        f"{table.epoch.max():g} epochs, at the best rates of the first {design.EPOCHS}, against "
-        f"PyTorch's default: {'; '.join(said)}; {_n(found.n)}"
+        "by the best rates of the first "
+        f"{design.EPOCHS} epochs, against PyTorch's default, the median change of early accuracy → "
+        f"of that after {table.epoch.max():g} epochs (intervals of this above zero, and below): "
+        f"{'; '.join(said)}; {_n(found.n)}"
     )
 
 
