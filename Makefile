@@ -38,10 +38,12 @@ reproduce: setup
 
 test: setup
 	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) tests --ignore tests/browser
-	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) --nbval-lax --nbval-current-env notebooks
+	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) --nbval-lax --nbval-current-env $(BOOKS)
 
 # a process per core, each with whole files, one thread each
-SPREAD := -n auto --dist loadfile
+SPREAD := -n auto --dist loadfile -p tests.first
+# first use_it_in_your_net, or all would wait for it
+BOOKS  := --no-loadscope-reorder notebooks/u*.ipynb notebooks/[!u]*.ipynb
 
 # the report, and explore.ipynb in JupyterLab, in Chromium (apt-get install chromium, or
 # DNDIV_CHROMIUM=its path); without one this fails

@@ -182,6 +182,7 @@ def diagnose(
         copied = copy.deepcopy(model)  # which no ``Reinforcement`` watches
     except Exception as error:  # it may keep anything: a lock, a tensor of a graph
         copied, note = None, f"{what} is not tried, for this model cannot be copied: {error}"
+    init.refuse_untouchable(model if copied is None else copied)
     layers = {} if copied is None else _measured(copied, inputs, loss)
     # a function in place of the model's forward calls layers of the model from the copy, too
     layers = layers or _measured(model, inputs, loss)

@@ -23,6 +23,7 @@ Example::
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -366,7 +367,76 @@ def _simplex(unit):
 
 
 # ---------------------------------------------------------------------------------- of a module
-@typed
+def refuse_untouchable(module: nn.Module) -> None:
+    """Raise ValueError, naming it, for a parameter or buffer that cannot be changed in place."""
+    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_meta:
+            raise ValueError(
+                f"{name!r} is on the meta device and has no values; first give the module some, "
+                "by to_empty(device=...) and load_state_dict or reset_parameters"
+            )
+        lazy = isinstance(tensor, (nn.UninitializedParameter, nn.UninitializedBuffer))
+        if not lazy and tensor.is_inference() and not torch.is_inference_mode_enabled():
+            raise ValueError(
+                f"{name!r} was made under torch.inference_mode, and torch neither changes nor "
+                "trains it; copy.deepcopy(module) outside of that mode makes an ordinary module"
+            )
+
+
+def _whole(given: dict) -> None:
+    """Refuse what cannot be changed: of starts that set weights alone."""
+    refuse_untouchable(given["module"])
+
+
+def _with_biases(given: dict) -> None:
+    """Refuse what cannot be changed, and biases that are computed: they would stay."""
+    _whole(given)
+    for name, layer in layers(given["module"]):
+        if nn.utils.parametrize.is_parametrized(layer, "bias"):
+            raise ValueError(
+                f"layer {name!r}: its bias is computed by a parametrization; remove it, "
+                "initialize, and register it again"
+            )
+
+
+@torch.no_grad()
+def _on_a_batch(given: dict) -> None:
+    """Refuse what else data-aware starts cannot treat: a layer that gets a single input, and one
+    with a hook that changes its outputs, for it is run again without the hook.
+
+    Where there is no such hook, and the batch is plainly one, nothing is run.
+    """
+    _with_biases(given)
+    module, inputs = given["module"], given["inputs"]
+    names = {layer: name for name, layer in layers(module)}
+    hooked = [layer for layer in names if layer._forward_hooks]
+    single = all(t.dim() < 2 or len(t) == 1 for t in probe._tensors(inputs))
+    if not hooked and not single:
+        return
+    own: dict[Layer, Tensor] = {}
+
+    def look(layer, args, kwargs, out):
+        if single and out.numel() == out.shape[_unit_dimension(layer, out)]:
+            raise ValueError(f"layer {names[layer]!r} got a single input; pass a batch of them")
+        if layer in own and not torch.equal(out.nan_to_num(), own[layer].nan_to_num()):
+            raise ValueError(
+                f"layer {names[layer]!r} has a forward hook that changes its outputs, and this "
+                "start runs the layer again without it: remove it, start, and register it again"
+            )
+
+    handles = [
+        layer.register_forward_hook(lambda l, _, out: own.update({l: out.clone()}), prepend=True)
+        for layer in hooked
+    ]
+    try:
+        with probe.training(module):
+            probe.forward(module, inputs, names, look)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@partial(typed, check=_whole)
 @torch.no_grad()
 def decorrelate_(
     module: nn.Module,
@@ -406,7 +476,7 @@ def decorrelate_(
         return module if inputs is None else (start or balanced_)(module, inputs)
 
 
-@typed
+@partial(typed, check=_with_biases)
 @torch.no_grad()
 def initialize_(
     module: nn.Module, scheme: Callable[..., Tensor], *, generator: torch.Generator | None = None
@@ -424,8 +494,8 @@ def initialize_(
         generator: passed on to the scheme, if given.
 
     Returns the module. Raises ValueError, naming the layer, where there is nothing to treat, a
-    weight is computed by a parametrization, or ``scheme`` refuses the weight; the module is then as
-    it was.
+    weight or bias is computed by a parametrization, or ``scheme`` refuses the weight; the module is
+    then as it was.
     """
     options = {} if generator is None else {"generator": generator}
     with probe.unchanged_on_error(module):
@@ -445,7 +515,7 @@ def _treat_(name: str, parts: list[Tensor], function: Callable[..., Tensor], **o
         block.copy_(whole)
 
 
-@typed
+@partial(typed, check=_with_biases)
 @torch.no_grad()
 def default_(module: nn.Module, generator: torch.Generator | None = None) -> nn.Module:
     """Draw every layer anew as PyTorch does: weights and biases uniform in ±1/sqrt(fan-in).
@@ -460,7 +530,7 @@ def default_(module: nn.Module, generator: torch.Generator | None = None) -> nn.
     return module
 
 
-@typed
+@partial(typed, check=_on_a_batch)
 @torch.no_grad()
 def lsuv_(module: nn.Module, inputs: Any, *, generator: torch.Generator | None = None) -> nn.Module:
     """Layer-sequential unit variance (Mishkin & Matas 2016, arXiv 1511.06422).
@@ -484,7 +554,7 @@ def lsuv_(module: nn.Module, inputs: Any, *, generator: torch.Generator | None =
         return _layer_by_layer(module, inputs, scale)
 
 
-@typed
+@partial(typed, check=_on_a_batch)
 def standardized_(module: nn.Module, inputs: Any) -> nn.Module:
     """Bring each unit's pre-activation to zero mean and unit variance on a batch of inputs, layer
     by layer.
@@ -500,12 +570,14 @@ def standardized_(module: nn.Module, inputs: Any) -> nn.Module:
         inputs: a batch of training inputs, as ``decorrelate_`` takes them.
 
     Returns the module. Raises ValueError, naming layer and unit, where a unit is constant over the
-    inputs; for inputs that are empty, not finite or do not fit; the module is then as it was.
+    inputs; for a layer that gets a single input, or has a computed bias or a forward hook that
+    changes its outputs; for inputs that are empty, not finite or do not fit; the module is then as
+    it was.
     """
     return _standardize(module, inputs, raise_by=0.0)
 
 
-@typed
+@partial(typed, check=_on_a_batch)
 def alive_(module: nn.Module, inputs: Any) -> nn.Module:
     """As ``standardized_``, with the biases of all but the last layer raised by one standard
     deviation.
@@ -517,7 +589,7 @@ def alive_(module: nn.Module, inputs: Any) -> nn.Module:
     return _standardize(module, inputs, raise_by=1.0)
 
 
-@typed
+@partial(typed, check=_on_a_batch)
 def relayed_(module: nn.Module, inputs: Any) -> nn.Module:
     """As ``alive_``, but for the first layer, which stays standardized, and the last, which starts
     small: where only one hidden layer is left to bend the signal, it must.
@@ -550,7 +622,7 @@ def _standardize(module, inputs, raise_by, relay=False):
     return _layer_by_layer(module, inputs, adjust)
 
 
-@typed
+@partial(typed, check=_on_a_batch)
 def balanced_(module: nn.Module, inputs: Any) -> nn.Module:
     """Balance the units of each layer on a batch of inputs, at the scale that the layer has.
 

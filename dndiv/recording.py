@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
 
 from dndiv.checks import choose
-from dndiv.init import Layer
+from dndiv.init import Layer, refuse_untouchable
 
 # what holds several weights in one, and is called without its layers
 PACKED = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.Bilinear)
@@ -23,7 +23,7 @@ Choice = Iterable[str] | Callable[[str, Layer], bool] | None
 
 
 class Call(NamedTuple):
-    """A layer's latest input and output, and the output's node in the graph of autograd."""
+    """A call's input and output, and the output's node in the graph of autograd."""
 
     given: Tensor
     output: Tensor
@@ -33,6 +33,9 @@ class Call(NamedTuple):
 
 class Recorder:
     """Hooks on a model that keep the latest training pass: in training mode, with gradients on.
+
+    Of a layer that the pass calls several times all calls are kept; where the model is not called
+    as a whole, so that nothing says where a pass begins, the latest.
 
     Args:
         model: a module, or what ``DistributedDataParallel`` or ``torch.compile`` made of it.
@@ -44,9 +47,9 @@ class Recorder:
 
     Attributes:
         names: all linear and convolutional layers, with their names. chosen: those that are chosen.
-        calls: what was recorded, by layer in the order of first calls. alive: bool [inputs] by
-            layer. group: the processes that train a copy each, or None. training: whether the
-            latest pass was a training pass; another one leaves ``calls`` as they are.
+        calls: what was recorded, by layer in the order of first calls; nothing without values.
+        alive: bool [inputs] by layer. group: the processes that train a copy each, or None.
+        training: whether the latest pass was a training pass; another one leaves ``calls``.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Recorder:
             model = getattr(model, "_orig_mod", None) or model.module  # type: ignore[assignment]
         self.model = model
         refuse_sharded(model)
+        refuse_untouchable(model)
         self.names = _named(model)
         if len(self.names) < 2:
             raise ValueError(
@@ -72,7 +76,8 @@ class Recorder:
             )
         self.chosen = _chosen(self.names, layers)
         self.training = True  # where the model is not called as a whole, nothing says otherwise
-        self.calls: dict[Layer, Call | None] = {}
+        self._within = False  # the forward pass of the model as a whole
+        self.calls: dict[Layer, tuple[Call, ...]] = {}
         self.alive: dict[Layer, Tensor] = {}
         self._values, self._copied, self._remember, self._checked = values, copied, alive, checked
 
@@ -89,11 +94,13 @@ class Recorder:
         return self.__dict__ | {"calls": {}, "group": None}
 
     def _before(self, model, args) -> None:
+        self._within = True
         self.training = model.training and torch.is_grad_enabled()
         if self.training:
             self.calls.clear()
 
     def _after(self, *_) -> None:
+        self._within = False
         if self.calls and not torch.compiler.is_compiling():
             self._checked()
 
@@ -101,46 +108,50 @@ class Recorder:
         if not layer.training or not torch.is_grad_enabled():
             return
         if not self._values:
-            self.calls[layer] = None
+            self.calls[layer] = ()
             return
         given = args[0] if args else kwargs["input"]
         kept = output.clone() if self._copied else output
-        self.calls[layer] = Call(given, kept, output.grad_fn)
+        earlier = self.calls.get(layer, ()) if self._within else ()
+        self.calls[layer] = (*earlier, Call(given, kept, output.grad_fn))
         if self._remember:
             alive = (units_first(layer, given.detach()) != 0).any(1)
             self.alive[layer] = self.alive.get(layer, False) | alive
 
-    def call(self, layer: Layer) -> Call:
-        """What is recorded of a layer. Raises RuntimeError if there was no training pass."""
-        if (call := self.calls.get(layer)) is None:
+    def of(self, layer: Layer) -> tuple[Call, ...]:
+        """The calls of a layer. Raises RuntimeError if there was no training pass."""
+        if not (calls := self.calls.get(layer)):
             raise RuntimeError(
                 "no forward pass was seen: first call the model in training mode, with gradients on"
             )
-        return call
+        return calls
+
+    def given(self, layer: Layer) -> Tensor:
+        """The inputs of a layer in all calls, [inputs, samples]."""
+        return torch.cat([units_first(layer, call.given) for call in self.of(layer)], 1)
 
     def received(self, layer: Layer, by: Layer) -> Tensor:
         """The activations of a layer as the following one receives them, [units, samples]."""
         # where a layer was flattened, a unit has several inputs of the next: samples of it
-        seen = units_first(by, self.call(by).given)
-        return seen.unflatten(0, (units(layer), -1)).flatten(1)
+        return self.given(by).unflatten(0, (units(layer), -1)).flatten(1)
 
     def receivers(self, hidden: Iterable[Layer]) -> dict[Layer, Layer]:
-        """By layer: the only one that its outputs reach, and that receives nothing else.
+        """By layer: the only one that its outputs reach, and that never receives anything else.
 
         Layers without a gradient are left out. Raises ValueError, naming those that have one, for
         a layer that has none: a residual or an attention joins in, or units do not match.
         """
-        hidden = [h for h in hidden if self.call(h).node is not None]
+        hidden = [h for h in hidden if any(call.node for call in self.of(h))]
         fed = self._fed()
         found = {}
         for layer in hidden:
-            reached = [other for other, feeders in fed.items() if layer in feeders]
-            alone = len(reached) == 1 and fed[reached[0]] == {layer}
+            reached = [other for other, calls in fed.items() if layer in set().union(*calls)]
+            alone = len(reached) == 1 and all(call == {layer} for call in fed[reached[0]])
             if alone and inputs(reached[0]) % units(layer) == 0:
                 found[layer] = reached[0]
         for layer in hidden:
             if layer not in found:
-                into = ", ".join(repr(self.names[l]) for l in fed if layer in fed[l])
+                into = ", ".join(repr(self.names[l]) for l in fed if layer in set().union(*fed[l]))
                 raise ValueError(
                     f"the {units(layer)} units of layer {self.names[layer]!r} do not match the "
                     f"inputs of one following layer that receives them alone (they reach "
@@ -149,24 +160,30 @@ class Recorder:
                 )
         return found
 
-    def _fed(self) -> dict[Layer, set[Layer | None]]:
-        """By layer: whose outputs reach its input in the graph of autograd, with no other layer in
-        between. None stands for any other matrix of parameters."""
-        ends = {call.node: layer for layer, call in self.calls.items() if call and call.node}
-        fed: dict[Layer, set[Layer | None]] = {layer: set() for layer in self.calls}
-        for layer, feeders in fed.items():
-            seen, left = set(), [self.call(layer).given.grad_fn]
-            while left:
-                if (node := left.pop()) is None or node in seen:
-                    continue
-                seen.add(node)
-                if node in ends:
-                    feeders.add(ends[node])
-                    continue
-                if hasattr(node, "variable") and node.variable.squeeze().dim() > 1:
-                    feeders.add(None)
-                left += [before for before, _ in node.next_functions]
-        return fed
+    def _fed(self) -> dict[Layer, list[set[Layer | None]]]:
+        """By layer, call by call: whose outputs reach its input in the graph of autograd, with no
+        other layer in between. None stands for any other matrix of parameters."""
+        ends = {call.node: layer for layer, calls in self.calls.items() for call in calls}
+        return {
+            layer: [_feeders(call.given.grad_fn, ends) for call in calls]
+            for layer, calls in self.calls.items()
+        }
+
+
+def _feeders(node, ends: dict) -> set[Layer | None]:
+    """The layers whose outputs' nodes, ``ends``, a node depends on."""
+    found, seen, left = set(), {None}, [node]
+    while left:
+        if (node := left.pop()) in seen:
+            continue
+        seen.add(node)
+        if node in ends:
+            found.add(ends[node])
+            continue
+        if hasattr(node, "variable") and node.variable.squeeze().dim() > 1:
+            found.add(None)
+        left += [before for before, _ in node.next_functions]
+    return found
 
 
 class Watch:

@@ -37,7 +37,8 @@ class Reinforcement:
     stay as they are; layers that the optimizer does not train are left alone.
 
     The activations of a layer are what the following layer receives, after normalization, pooling
-    and dropout. Which one that is, and that it receives nothing else, is read off the graph of
+    and dropout. Those of all calls count where a pass calls a layer several times, as a siamese
+    network does. Which layer follows, and that it receives nothing else, is read off the graph of
     autograd; where a residual or an attention joins in, the first forward pass raises a ValueError
     that names the layers to choose from. A flattened layer's units come first in what the following
     one receives, as ``nn.Flatten`` has it.
@@ -45,6 +46,7 @@ class Reinforcement:
     ``reinitialize`` calls a unit dead if what reaches the following layer was 0 in every forward
     pass since the last action, and a duplicate by the latest mini-batch, by which ``redo`` calls it
     dormant; mini-batches of fewer samples than twice the units (positions counted) are passed over.
+    Both zero what a redrawn unit passes on, and warn where the following layer is not trained.
 
     Beside a plain loop it is at home in:
 
@@ -109,7 +111,7 @@ class Reinforcement:
             after = self.optimizers[-1].register_step_post_hook(Watch(self._after_step))
             self._handles = [*self._record.attach(), after]
         packed = [n for n, m in self._record.model.named_modules() if isinstance(m, PACKED)]
-        if packed and layers is None:
+        if packed and layers is None and self.dose.technique.looks_at != "outputs":
             warnings.warn(
                 f"{technique} leaves the packed weights of {', '.join(map(repr, packed))} alone; "
                 "with layers=, which chooses the layers to treat, this is not said",
@@ -170,7 +172,8 @@ class Reinforcement:
     # -------------------------------------------------------------------------------- the penalty
     def penalty(self) -> Tensor:
         """What to add to the loss of the latest forward pass: a scalar; 0 if nothing is due, and
-        after ``remove``, so that a loop may go on. Raises RuntimeError before any training pass."""
+        after ``remove``, so that a loop may go on. Where a step calls the whole model several times
+        it is taken after each call. Raises RuntimeError before any training pass."""
         technique = self.dose.technique
         total = torch.zeros((), device=next(self._record.model.parameters()).device)
         if not self._handles or technique.penalty is None or not self.dose.due(self.steps):
@@ -182,7 +185,7 @@ class Reinforcement:
             values = [self._activations(h) for h in hidden]
         else:
             last = self._order[-1]
-            values = [units_first(last, self._record.call(last).given)]
+            values = [self._record.given(last)]
             bias = last.weight.new_zeros(len(last.weight)) if last.bias is None else last.bias
             outgoing = [last.weight, bias]
         with torch.autocast(total.device.type, enabled=False):
@@ -229,7 +232,8 @@ class Reinforcement:
         if layer in self._receivers:
             return self._record.received(layer, self._receivers[layer])
         assert self.activation is not None
-        return units_first(layer, self.activation(self._record.call(layer).output))
+        outputs = [self.activation(call.output) for call in self._record.of(layer)]
+        return torch.cat([units_first(layer, output) for output in outputs], 1)
 
     # ---------------------------------------------------------------------------- what is treated
     def _treated(self) -> list[Layer]:
@@ -237,7 +241,7 @@ class Reinforcement:
         that has changed."""
         order = list(self._record.calls) or self._order
         if not order:
-            self._record.call(next(iter(self._record.names)))  # there is none
+            self._record.of(next(iter(self._record.names)))  # there is none
         if order != self._order:
             self._plan(order)
             self._order = order
@@ -295,13 +299,14 @@ class Reinforcement:
         technique, chosen = self.dose.technique, self._record.chosen
         if technique.looks_at == "outputs" and chosen != self._record.names:
             raise ValueError(f"{self.dose.name} acts on the last hidden layer; leave layers= out")
-        for layer, name in chosen.items():
-            computed = not isinstance(layer.weight, nn.Parameter) or (
-                nn.utils.parametrize.is_parametrized(layer, "weight")
-            )
-            if computed and (technique.change or technique.looks_at != "activations"):
+        of_weights = technique.change or technique.looks_at != "activations"
+        touched = ["weight"] * bool(of_weights) + ["bias"] * self._redraws
+        for layer, name, key in ((*named, k) for named in chosen.items() for k in touched):
+            value = getattr(layer, key)
+            computed = value is not None and not isinstance(value, nn.Parameter)
+            if computed or nn.utils.parametrize.is_parametrized(layer, key):
                 raise ValueError(
-                    f"layer {name!r}: its weight is computed by a parametrization; leave it out by "
+                    f"layer {name!r}: its {key} is computed by a parametrization; leave it out by "
                     "layers=, or remove the parametrization"
                 )
         self._refuse_untrained(chosen)
@@ -328,8 +333,17 @@ class Reinforcement:
             treated = self._trained(self._treated())
             if self._redraws and self._record.calls:
                 for layer in treated:
-                    if self._trained([self._receivers[layer]]):
-                        self._renew(layer, self._receivers[layer])
+                    following = self._receivers[layer]
+                    if self._trained([following]):
+                        self._renew(layer, following)
+                    else:  # Python says the same but once
+                        warnings.warn(
+                            f"{self.dose.name} does not act on layer {self._record.names[layer]!r}"
+                            f" while the weights of layer {self._record.names[following]!r}, which "
+                            "receives its outputs, are not trained: train them, or choose others "
+                            "by layers=",
+                            stacklevel=2,
+                        )
                 self._record.alive.clear()
             elif not self._redraws:
                 for block in [b for layer in treated for b in blocks(layer, layer.weight)]:
@@ -357,7 +371,8 @@ class Reinforcement:
         outgoing = copied(per_unit.transpose(1, 2).flatten(0, 1))  # [1, ·, units]
         rows, bias = copied(weight.flatten(1)), None if layer.bias is None else copied(layer.bias)
         draw = torch.randn(rows.shape, generator=self._generator).to(rows)
-        mean = copied(_mean_input(layer, self._record.call(layer).given.to(rows.dtype)))
+        given = [call.given.to(rows.dtype) for call in self._record.of(layer)]
+        mean = copied(_mean_input(layer, given))
         change = self.dose.technique.change
         assert change is not None  # or it would not have come to this
         redrawn = change(rows, bias, outgoing, mean, hidden[None], c, draw)[0] & enough
@@ -417,14 +432,16 @@ def _redrawable(layer: Layer) -> bool:
     )
 
 
-def _mean_input(layer: Layer, seen: Tensor) -> Tensor:
+def _mean_input(layer: Layer, given: list[Tensor]) -> Tensor:
     """The mean over samples of what each unit of a layer is a product with, [fan-in]."""
     if not isinstance(layer, nn.Conv2d):
-        return seen.flatten(0, -2).mean(0)
+        return torch.cat([seen.flatten(0, -2) for seen in given]).mean(0)
     size, dilation, padding, stride = (
         getattr(layer, name) for name in ("kernel_size", "dilation", "padding", "stride")
     )
-    return nn.functional.unfold(seen, size, dilation, padding, stride).mean((0, 2))
+    seen = [nn.functional.unfold(x, size, dilation, padding, stride) for x in given]
+    total = torch.stack([x.sum((0, 2)) for x in seen]).sum(0)
+    return total / sum(x.numel() / x.shape[1] for x in seen)
 
 
 def _at_least_single(values: Tensor) -> Tensor:

@@ -134,13 +134,18 @@ def test_unknown_words_are_refused_with_the_valid_ones(words, capsys):
     assert "invalid choice" in capsys.readouterr().err
 
 
-def test_run_writes_tables_and_provenance_and_says_when_digits_stand_in(small, capsys):
+def test_run_writes_tables_and_provenance_and_says_when_digits_stand_in(small, capsys, monkeypatch):
     assert commands.main(["run", "--preset", "quick", "--jobs", "1"]) == 0
     assert "EMBEDDED DIGITS IN USE" in capsys.readouterr().err
     facts = json.loads((small / "quick" / "provenance.json").read_text("utf8"))
     assert facts["notice"].startswith("EMBEDDED") and set(facts["data"]) == {"Digits", SERIES}
     assert facts["experiments"]["small"]["units"] == 1 and "tables" in facts["steps"]
     assert len(tables.read("small", "quick")) == 4
+    monkeypatch.setenv(tables.CURRENT, "quick")  # as in notebooks that `make reproduce` executes
+    (small / "quick" / "state.json").unlink()
+    shutil.rmtree(small / "cache")
+    assert tables.table("small", "quick").equals(tables.read("small", "quick"))
+    assert capsys.readouterr().err == "EMBEDDED DIGITS IN USE\n"  # nothing is computed
 
 
 def test_what_is_current_is_kept_and_what_is_gone_or_changed_is_made_again(small, capsys):

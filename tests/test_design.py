@@ -126,15 +126,36 @@ def test_what_is_tuned_has_seeds_of_its_own_and_every_technique_its_candidates()
 def test_convolutional_networks_are_tuned_on_seeds_of_their_own_and_have_their_twins():
     names = design.PRESETS["paper"].data
     tuned = [u for u in design.units("rates", "paper", names) if isinstance(u, Convolution)]
-    judged = design.units("convolution", "paper", names)
-    assert all(u.tuned for u in tuned) and not any(u.tuned for u in judged)
-    assert not {s for u in tuned for s in u.seeds} & {s for u in judged for s in u.seeds}
+    judged, again = (
+        design.units(name, "paper", names) for name in ("convolution", "convolution_leaders")
+    )
+    assert all(u.tuned for u in tuned) and not any(u.tuned for u in judged + again)
+    seeds = [{s for u in units for s in u.seeds} for units in (tuned, judged, again)]
+    assert sum(map(len, seeds)) == len(set.union(*seeds))
     rates = {(u.optimizer, str(a)) for u in tuned for a in u.arms}
-    assert len(rates) == 12 * len(design.CONVOLVED)
-    for unit in judged:
+    assert len(rates) == 12 * len({*design.CONVOLVED, *design.LEADERS})
+    for unit in judged + again:
         plain = {str(a) for a in unit.arms} - {*design.TWINS.values()}
         assert {(unit.optimizer, a) for a in plain} <= rates
-        assert {design.TWINS[a] for a in plain if a in design.TWINS} <= {str(a) for a in unit.arms}
+    for unit in judged:
+        arms = {str(a) for a in unit.arms}
+        assert {design.TWINS[a] for a in arms if a in design.TWINS} <= arms
+    for optimizer in OPTIMIZERS:
+        arms = [str(a) for u in again if u.optimizer.startswith(optimizer) for a in u.arms]
+        assert {*arms} == {*design.LEADERS}
+
+
+def test_where_a_choice_was_at_an_end_all_starts_have_one_rate_more():
+    found: dict = {}
+    for unit in design.units("rates", "paper", design.PRESETS["paper"].data):
+        optimizer, rate = design.learning_rate(unit.optimizer)
+        by_arm = found.setdefault((unit.data, unit.setting, optimizer), {})
+        for arm in unit.arms:
+            by_arm.setdefault(str(arm), set()).add(rate)
+    for cell, by_arm in found.items():
+        more = {design.FURTHER[cell]} if cell in design.FURTHER else set()
+        assert all(rates == {*design.RATES[cell[-1]], *more} for rates in by_arm.values())
+    assert {*design.FURTHER} <= {*found}
 
 
 def test_convolutional_networks_are_of_images_and_take_starts_alone():

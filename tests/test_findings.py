@@ -366,6 +366,7 @@ def test_diversity_before_training_stands_beside_what_starts_reach():
         "c": [1.0],
     }
     assert found.share.to_list() == pytest.approx([0.5, 0.625, 1, 0.75, 0.625, 1])
+    assert found.n.eq(len(reached) / 2).all()  # of two cells
     told = findings.told_at_start(found)
     assert told.effective_rank.to_list() == pytest.approx([1, 0.5])
     assert told.correlation.to_list() == pytest.approx([1, 0.5])  # less of it is more diverse
@@ -434,12 +435,25 @@ def test_starts_are_compared_over_all_settings_and_by_optimizer():
 
 
 def test_the_tuned_effect_stands_beside_the_untuned():
-    early = frame(accuracies({"default": 0.2, "decorrelated": 0.3, design.FOUND: 0.4}))
-    at_best = by_cell({"default": 0.4, "decorrelated": 0.4, design.FOUND: 0.5})
-    again = by_cell({"default": 0.4, "deep_narrow": 0.6})
-    usual, *found = findings.tuned(early, at_best, again).values()
+    early = frame(accuracies({"default": 0.2, "decorrelated": 0.3}))
+    again = by_cell({"default": 0.4, "decorrelated": 0.4, design.FOUND: 0.5, "deep_narrow": 0.6})
+    usual, *found = findings.tuned(early, again).values()
     assert usual.estimate[0] > 0.4
     assert [effects.estimate[0] for effects in found] == pytest.approx([0, 0.25, 0.5])
+
+
+def test_what_lasts_is_told_from_what_passes():
+    starts = dict.fromkeys(design.LASTING, 0.4)
+    rows = []
+    for setting in ("shallow", "tiny", "10×10"):
+        for *place, epoch, measure, value in accuracies(starts, ("MNIST", setting, "sgd@0.1")):
+            gain = 0.1 * (place[3] == "deep_narrow" and epoch < 5)
+            rows.append((*place, epoch, measure, value + gain))
+    found = findings.lasting(frame(rows)).set_index(["treated", "when"])
+    early, late = (found.loc[("deep_narrow", when)] for when in ("early", "late"))
+    assert [*early.network] == ["images, one hidden layer", "images, three or five", "images, ten"]
+    assert early.estimate.between(0.18, 0.2).all() and (late.estimate == 0).all()
+    assert (found.loc["relayed"].estimate == 0).all()
 
 
 def test_rivals_stand_beside_their_norm_held_twins():
@@ -578,6 +592,19 @@ def test_the_smallest_network_that_does_and_surely():
     poor = {size: v for size, v in SIZED.items() if size[0] == "default" or size[1] == 2}
     found = findings.smallest(findings.sized_networks(frame(sized_rows(poor))))
     assert math.isnan(found.set_index(["arm", "share"]).width[design.FOUND, 0.95])
+
+
+def test_cases_are_counted_in_which_a_start_needs_fewer_units_or_more():
+    rows = [
+        *(("A", 1, "default", 0.9, 8), ("A", 1, "x", 0.9, 4), ("A", 3, "default", 0.9, 8)),
+        *(("A", 3, "x", 0.9, 8), ("B", 1, "default", 0.9, 8), ("B", 1, "x", 0.9, np.nan)),
+        *(("A", 1, "default", 0.95, np.nan), ("A", 1, "x", 0.95, np.nan)),
+        *(("B", 1, "default", 0.95, np.nan), ("B", 1, "x", 0.95, 16)),
+    ]
+    found = pd.DataFrame(rows, columns=["data", "depth", "arm", "share", "width"])
+    needed = findings.needed(found, "x")
+    assert needed.loc[0.9].to_dict() == {"fewer": 1, "more": 1, "of": 3}
+    assert needed.loc[0.95].to_dict() == {"fewer": 1, "more": 0, "of": 2}
 
 
 def test_means_have_intervals_where_there_are_seeds():

@@ -512,6 +512,111 @@ def test_modules_that_cannot_be_treated_are_refused_with_the_layer():
         dndiv.standardized_(network((3, 2)), torch.ones(3))
 
 
+BATCHED = [
+    dndiv.lsuv_, dndiv.standardized_, dndiv.alive_, dndiv.relayed_, dndiv.balanced_,
+    dndiv.decorrelate_,
+]  # fmt: skip
+
+
+def refused(start, net, batch, message):
+    """The start refuses, by this message, and the module is as it was."""
+    before, hooks = copy.deepcopy(net.state_dict()), [len(m._forward_hooks) for m in net.modules()]
+    with pytest.raises(ValueError, match=message):
+        start(net, batch)
+    for key, value in net.state_dict().items():
+        torch.testing.assert_close(value, before[key], rtol=0, atol=0)
+    assert hooks == [len(m._forward_hooks) for m in net.modules()]
+
+
+@pytest.mark.parametrize("start", BATCHED)
+def test_a_batch_of_one_is_refused_where_a_layer_has_no_variance_from_it(start):
+    torch.manual_seed(0)
+    normed = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3))
+    for net in (network((6, 5, 3)), normed):
+        for batch in (torch.randn(1, 6), torch.randn(6), [torch.randn(1, 6), torch.tensor([2])]):
+            refused(start, net, batch, "layer '0' got a single input; pass a batch of them")
+    pooled = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    refused(start, pooled.append(nn.Linear(4, 3)), images()[:1], "layer '4' got a single input")
+    start(nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3)), images()[:1])
+
+
+def triple_in_place(layer, args, out):
+    out.mul_(3)
+
+
+@pytest.mark.parametrize("start", BATCHED)
+def test_hooks_of_a_user_are_followed_or_refused(start):
+    batch = images().flatten(1)[:, :6]
+
+    def started(*hooks, before=None, batch=batch):
+        torch.manual_seed(0)
+        net = network((6, 5, 3)).double()
+        for hook in hooks:
+            net[0].register_forward_hook(hook)
+        if before:
+            net[0].register_forward_pre_hook(before)
+        return net, lambda: start(net, batch.double())
+
+    plain, begin = started()
+    begin()
+    seen = []
+    for hook in (lambda l, a, out: seen.append(out), lambda l, a, out: out.clone()):
+        net, begin = started(hook)
+        begin()
+        for p, q in zip(net.parameters(), plain.parameters()):
+            torch.testing.assert_close(p, q)
+    assert seen
+    for hook in (lambda l, a, out: 3 * out, triple_in_place):
+        net, _ = started(hook)
+        refused(start, net, batch.double(), "layer '0' has a forward hook that changes its outputs")
+    hooked, begin = started(before=lambda l, args: (3 * args[0] + 1,))
+    begin()
+    plain, begin = started(batch=3 * batch + 1)
+    begin()
+    for p, q in zip(hooked.parameters(), plain.parameters()):
+        torch.testing.assert_close(p, q)
+
+
+class Halved(nn.Module):
+    def forward(self, x):
+        return x / 2
+
+
+@pytest.mark.parametrize("start", BATCHED)
+def test_a_bias_that_is_computed_is_refused_where_it_would_stay(start):
+    net, batch = network((6, 5, 3)), images().flatten(1)[:, :6]
+    nn.utils.parametrize.register_parametrization(net[2], "bias", Halved())
+    for begin in (start, lambda m, x: dndiv.initialize_(m, nn.init.orthogonal_)):
+        refused(begin, net, batch, "layer '2': its bias is computed by a parametrization")
+    dndiv.decorrelate_(net)  # biases stay, computed or not
+    np.testing.assert_allclose(cosines(net[2].weight), np.eye(3), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        *BATCHED,
+        lambda m, x: init.default_(m),
+        lambda m, x: dndiv.decorrelate_(m),
+        lambda m, x: dndiv.initialize_(m, nn.init.orthogonal_),
+        lambda m, x: dndiv.Reinforcement(
+            m, torch.optim.SGD(m.parameters(), 0.1), "weight_cosine", 1
+        ),
+    ],
+)
+def test_tensors_that_cannot_be_changed_are_refused_by_name(start):
+    batch = images().flatten(1)[:, :6]
+    net = network((6, 5, 3))
+    net[2].to("meta")
+    for begin in (start, dndiv.diagnose):
+        with pytest.raises(ValueError, match="'2.weight' is on the meta device"):
+            begin(net, batch)
+    with torch.inference_mode():
+        net = network((6, 5, 3))
+    refused(start, net, batch, "'0.weight' was made under torch.inference_mode")
+    start(copy.deepcopy(net), batch)  # as it says
+
+
 # --------------------------------------------------------------------------------------------------
 # ----- the arms
 SIZES = (30, 4, 4, 10)

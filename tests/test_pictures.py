@@ -181,6 +181,63 @@ def test_survival_has_techniques_above_other_starts_and_intervals():
     assert with_starts == {"no technique", *(f"start: {s}" for s in design.ESCAPE_ARMS[-3:])}
 
 
+def test_no_colour_of_a_start_is_that_of_a_technique():
+    _, times = escapes()
+    axes = plateaus.survival(times, list(design.ESCAPE_ARMS)).axes
+    named = {line.get_label(): to_rgb(line.get_color()) for ax in axes for line in ax.lines}
+    assert len(set(named.values())) == len(named) == 9  # none, five techniques, three starts
+    taken = [figures.arm_look(arm)["color"] for arm in design.TECHNIQUE_ARMS]
+    assert not {look["color"] for look in figures.START_LOOKS} & set(taken)
+
+
+def test_what_is_off_is_no_estimate():
+    _, times = escapes()
+    found = outcomes.escapes(times)
+    numbers = ["estimate", "low", "high"]
+    still = found.arm.eq("default+reinitialize:dynamic") & found.setting.eq("narrow")
+    found.loc[still, numbers] = 0.0
+    arms = list(design.ESCAPE_ARMS[1:])
+    figure = plateaus.escape_forest(found, arms, 0.05)
+    texts = seen(figure)
+    assert texts.count("off") == 1 and {"a technique", "another start"} <= set(texts)
+    image, xor = figure.axes
+    [off] = image.texts
+    assert off.get_position() == (0, arms.index("default+reinitialize:dynamic"))
+    assert not xor.texts
+
+
+def test_on_a_telephone_a_panel_has_the_rows_that_it_fills():
+    rows = [("MNIST", "tiny", "sgd", 0.1), ("MNIST", "narrow", "sgd", 0.2)]
+    found = pd.DataFrame(rows, columns=[*CELL, "estimate"]).assign(low=0.0, high=0.3, n=9)
+    drawing = peers.settings({"usual": found[:1], "best": found})
+    one, two = figures.narrowed(drawing).axes
+    names = [[label.get_text() for label in ax.get_yticklabels()] for ax in (one, two)]
+    assert names == [["MNIST, tiny, SGD"], ["MNIST, tiny, SGD", "MNIST, narrow, SGD"]]
+    assert one.get_window_extent().height < two.get_window_extent().height
+    assert [len(ax.get_yticks()) for ax in drawing.axes] == [2, 2]
+
+
+def test_bands_stay_within_what_values_can_be():
+    table = pd.DataFrame({"x": [1, 1, 2, 2], "value": [90.0, 100.0, 40.0, 60.0]})
+    _, ax = plt.subplots()
+    figures.mean_line(ax, table, "x", {"color": "black"}, within=(0, 100))
+    heights = ax.collections[0].get_paths()[0].vertices[:, 1]
+    assert (heights.min(), heights.max()) == (0, 100)
+
+
+def test_small_pictures_of_maps_keep_their_colours(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures.files, "results", lambda preset: tmp_path)
+    made = places()
+    figures.save(where.maps(made, "comparison", "rate", "width", "units"), "map", made, "paper")
+    kept = plt.imread(tmp_path / "figures" / "map.narrow.png")[..., :3].reshape(-1, 3)
+    assert len(np.unique(kept, axis=0)) > 96  # what pictures of lines have
+    shown = made[~made.unclear & (made.comparison == "simplex")]
+    half = max(np.log(4), made.log.max())
+    for log in shown.log.round(9).unique():
+        color = plt.get_cmap(figures.DIVERGING)(0.5 + log / half / 2)[:3]
+        assert (np.abs(kept - color).max(1) < 10 / 255).sum() > 100  # a field at least
+
+
 def test_anatomy_draws_no_mean_of_few():
     rows = [
         {"data": "MNIST", "setting": "narrow", "arm": "default", "seed": seed, "layer": layer}
@@ -303,9 +360,10 @@ def test_pictures_of_peers_with_a_row_per_start_are_legible():
     assert any(f"n = {counts.iloc[0]} seeds a setting" in text for text in texts)
     assert "AnyInit" in texts and sum(text.isdecimal() for text in texts) == 17 * 16
     effects = outcomes.effects(values, [("decorrelated", "default")])
-    told = effects[CELL].assign(arm="he", effective_rank=0.5, share=0.9)
+    told = effects[CELL].assign(arm="he", effective_rank=0.5, share=0.9, n=[7, 7, 9, 9])
     texts = seen(peers.beginnings(pd.concat([told, told.assign(arm="rai")]), ["rai"], counts))
     assert {"RAI", "other starts"} <= set(texts)
+    assert any("accuracies of n = 7 to 9 seeds" in text.replace("\n", " ") for text in texts)
     table = effects[CELL].assign(arm="he", decades=1.0, third=0.5, tenth=np.nan)
     assert "He" in seen(peers.robustness(table, ["he"], pd.Series([3, 5])))
 
@@ -389,6 +447,13 @@ def test_a_picture_of_the_reference_is_drawn_again_where_code_or_numbers_are_oth
         len(count) == 2 and (tmp_path / "figures" / "line.narrow.png").exists()
     )  # wide and narrow
     file = tmp_path / "figures" / "line.png"
+    contents = {part: part.read_bytes() for part in file.parent.iterdir()}
+    for gone, times in ((file.with_suffix(".csv"), 0), (file.with_suffix(".pdf"), 2), (file, 2)):
+        gone.unlink() if gone != file else file.write_bytes(b"no picture")
+        count.clear()
+        figures.save(draw(values), "line", values, "paper")
+        assert len(count) == times  # what is there is of the same
+        assert {part: part.read_bytes() for part in file.parent.iterdir()} == contents
     file.write_bytes(pictures.small(file.read_bytes(), 16))  # as a promoted one is
 
     def drawn(*args, **options):

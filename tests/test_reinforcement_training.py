@@ -47,7 +47,8 @@ def wound(model):
 
 def reinforced(model, optimizer, technique, **options):
     options = {"every": 3 if TECHNIQUES[technique].change else 1} | options
-    return Reinforcement(model, optimizer, technique, C.get(technique, 0.1), **options)
+    c = options.pop("coefficient", C.get(technique, 0.1))
+    return Reinforcement(model, optimizer, technique, c, **options)
 
 
 def train(model, optimizer, diverse, steps):
@@ -357,11 +358,31 @@ def test_losses_that_are_no_means_are_refused():
         each(model(batch(0)[0]), batch(0)[1])
 
 
+@pytest.mark.parametrize("technique", ["reinitialize", "redo"])
+def test_units_whose_receiver_is_frozen_stay_with_a_word(technique):
+    model = wound(net())
+    model[0].weight.data[1], model[0].bias.data[1] = 0.0, 0.0  # silent behind a GELU, too
+    model[2].requires_grad_(False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    reinforced(model, optimizer, technique, every=1, layers=["0"])
+    before = copy.deepcopy(model.state_dict())
+    model(batch(0)[0]).sum().backward()
+    with pytest.warns(UserWarning, match="on layer '0' while the weights of layer '2', which"):
+        optimizer.step()
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    model[2].requires_grad_(True)
+    model(batch(0)[0]).sum().backward()
+    with warnings.catch_warnings(action="error"):
+        optimizer.step()
+    assert not torch.equal(model[0].weight[1], before["0.weight"][1])
+    assert not model[2].weight[:, 1].any()
+
+
 # ------------------------------------------------------------------------------------ which layers
-def gradients(model, technique, x, **options):
+def gradients(model, technique, *inputs, **options):
     model = copy.deepcopy(model)
     diverse = reinforced(model, torch.optim.SGD(model.parameters(), lr=0.1), technique, **options)
-    model(x)
+    model(*inputs)
     model.zero_grad()
     diverse.penalty().backward()
     return [None if p.grad is None else p.grad.clone() for p in model.parameters()]
@@ -458,6 +479,75 @@ def test_an_activation_is_of_the_output_before_anything_acts_on_it_in_place(made
     torch.testing.assert_close(*found)
 
 
+class Siamese(nn.Module):
+    """One network on several inputs, of whose last layer a difference is the output."""
+
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, *several):
+        return sum((-1) ** k * self.net(x).mean(0, keepdim=True) for k, x in enumerate(several))
+
+
+@pytest.mark.parametrize(
+    "technique, activation",
+    [
+        ("activation_decorrelation", None),
+        ("activation_decorrelation", F.gelu),
+        ("prediction_diversity", None),
+    ],
+)
+def test_all_calls_of_a_shared_layer_count(technique, activation):
+    """As one call on the samples of all."""
+    (one, _), (two, _), (last, _) = batch(0), batch(1, 48), batch(2, 7)
+    shared = gradients(Siamese(net()), technique, one, two, last, activation=activation)
+    together = gradients(net(), technique, torch.cat([one, two, last]), activation=activation)
+    for found, expected in zip(shared, together):
+        torch.testing.assert_close(found, expected)
+
+
+def conv_net():
+    torch.manual_seed(0)
+    body = nn.Conv2d(2, 6, 3, padding=1, stride=2), nn.ReLU(), nn.Conv2d(6, 4, 3), nn.Flatten()
+    return nn.Sequential(*body, nn.ReLU(), nn.Linear(4, 3))
+
+
+@pytest.mark.parametrize("technique", ["reinitialize", "redo"])
+@pytest.mark.parametrize("made, sample", [(net, (6,)), (conv_net, (2, 5, 5))])
+def test_all_calls_of_a_shared_layer_decide_what_is_redrawn(technique, made, sample):
+    found = []
+    for several in (True, False):
+        plain = made()
+        model = Siamese(plain) if several else plain
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        reinforced(model, optimizer, technique, every=1, coefficient=0.5)
+        torch.manual_seed(1)
+        parts = torch.randn(2 * BATCH, *sample) + 1, torch.randn(BATCH, *sample) - 1
+        model(*parts if several else [torch.cat(parts)]).sum().backward()
+        before = flat(plain)
+        optimizer.step()
+        assert not torch.equal(before, flat(plain))
+        found.append(flat(plain))
+    torch.testing.assert_close(*found)
+
+
+def test_a_layer_that_receives_something_else_in_another_call_is_refused():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(6, 5), nn.Linear(5, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.c(F.relu(self.b(x[:, :5]) + self.b(F.relu(self.a(x)))))
+
+    model, (x, _) = Mixed(), batch(0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    reinforced(model, optimizer, "activation_decorrelation")
+    with pytest.raises(ValueError, match=r"layer 'a' do not match .*\(they reach 'b'\)"):
+        model(x)
+
+
 class Recurrent(nn.Module):
     def __init__(self):
         super().__init__()
@@ -513,6 +603,8 @@ def test_packed_weights_are_left_alone_with_a_word():
         Reinforcement(model, optimizer, "orthogonal_step", 0.5, every=1)
     with warnings.catch_warnings(action="error"):
         Reinforcement(model, optimizer, "orthogonal_step", 0.5, layers=["0.linear1"]).remove()
+        # of the last hidden layer's outputs alone, and takes no layers=
+        Reinforcement(model, optimizer, "prediction_diversity", 0.5).remove()
     model(torch.randn(2, 5, 8)).sum().backward()
     optimizer.step()
     changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}
@@ -561,7 +653,8 @@ def test_what_can_be_refused_at_once_is():
     lbfgs = torch.optim.LBFGS(model.parameters())
     computed = net()
     nn.utils.parametrizations.spectral_norm(computed[2])
-    old = net()
+    biased, old = net(), net()
+    nn.utils.parametrize.register_parametrization(biased[2], "bias", nn.Hardtanh())
     with warnings.catch_warnings(action="ignore"):
         nn.utils.weight_norm(old[2])
     lazy = nn.Sequential(nn.LazyLinear(3), nn.Linear(3, 2))
@@ -575,6 +668,8 @@ def test_what_can_be_refused_at_once_is():
         ("prediction_diversity", model, mine, {"layers": ["0"]}, "leave layers= out"),
         ("weight_cosine", computed, None, {}, "layer '2': its weight is computed"),
         ("orthogonal_step", old, None, {}, "layer '2': its weight is computed"),
+        ("reinitialize", biased, None, {}, "layer '2': its bias is computed"),
+        ("redo", biased, None, {"layers": ["2"]}, "layer '2': its bias is computed"),
         ("weight_cosine", lazy, mine, {}, "layer '0' is lazy"),
         ("weight_cosine", nn.DataParallel(model), mine, {}, "is under DataParallel"),
         ("weight_cosine", nn.Sequential(nn.Linear(2, 2)), mine, {}, "no hidden one"),

@@ -351,6 +351,12 @@ def _ratio(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
     return _judged(values, pair, claim, group=claim["treated"])
 
 
+def _final(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
+    """As ``_ratio``, of the accuracy after the last epoch of all."""
+    values, pair = outcomes.final_accuracy(outcomes.rated(table)), _pair(claim)
+    return _judged(values, pair, claim, group=claim["treated"])
+
+
 def _pair(claim: dict) -> tuple[str, str]:
     return claim["treated"], claim["baseline"]
 
@@ -432,6 +438,7 @@ def _sufficient(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
 
 RULES = {
     "ratio": _ratio,
+    "final": _final,
     "best": _best,
     "good_rates": _good_rates,
     "thumb": _thumb,

@@ -338,11 +338,18 @@ CONVOLVED = (
 # Of many starts the first is a lucky one, too: those that led, and the method, once more on seeds
 # that had no part in that
 LEADERS = ("default", "decorrelated", "looks_linear", "alive", FOUND, "deep_narrow")
+# whether what they gain early is still there when training goes on
+LASTING, LASTING_EPOCHS = ("default", "decorrelated", FOUND, "deep_narrow"), 20
 PLACES = (*PEER_SETTINGS, CONVOLUTIONAL, SERIES)  # images in each setting, and series
 RATES = {  # half a decade apart; wide enough that what is best has, mostly, worse on both sides
     "sgd": (0.003, 0.01, 0.03, 0.1, 0.3, 1),
     "adam": (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1),
     MUON: (0.001, 0.003, 0.01, 0.03, 0.1, 0.3),
+}
+FURTHER = {  # where a start was best at an end of it, all starts have one rate more there
+    ("MNIST", "narrow", "adam"): 0.0001,
+    ("FashionMNIST", "10×10", "adam"): 0.0001,
+    (SERIES, "10×10", "sgd"): 3,
 }
 
 # The map: where a start helps, over depth, width and rate; all of it on series, which are cheap,
@@ -378,6 +385,7 @@ class Preset:
     rate_seeds: dict[str, int]  # of learning rates, on held-out inputs
     peer_seeds: dict[str, int]  # of starts at their best rates
     leader_seeds: dict[str, int]  # of those that led, once more
+    lasting_seeds: dict[str, int]  # of those that train on
     # on images, and on series, which are cheap:
     dose_seeds: tuple[int, int]  # of coefficients of techniques and their rivals, likewise
     rival_seeds: tuple[int, int]  # of techniques and their rivals
@@ -403,7 +411,7 @@ PRESETS = {
         technique_seeds=by_setting(3, 4), held_seeds=by_setting(2, 2), variant_seeds=1,
         intervention_seeds=by_setting(2, 3), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
         peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
-        dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
+        lasting_seeds=dict.fromkeys(PLACES, 2), dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
         widths=(2, 8, 32), technique_settings=("tiny",), parities=PARITIES[:1],
         peer_settings=("tiny",), map_depths=(1, 3), map_widths=(4, 8), convolved=CONVOLVED[:5],
     ),
@@ -413,7 +421,7 @@ PRESETS = {
         technique_seeds=by_setting(2, 3), held_seeds=by_setting(2, 2), variant_seeds=1,
         intervention_seeds=by_setting(1, 2), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
         peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
-        dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
+        lasting_seeds=dict.fromkeys(PLACES, 2), dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
         widths=(2, 8, 32), technique_settings=("tiny",), peer_settings=("tiny",),
         map_depths=(1, 3), map_widths=(4, 8), convolved=CONVOLVED[:5],
     ),
@@ -425,7 +433,8 @@ PRESETS = {
         # tiny networks differ most from seed to seed; shallow ones hardly do, and are dear
         rate_seeds=dict.fromkeys(PLACES, 10) | {"shallow": 2, "tiny": 20, CONVOLUTIONAL: 5},
         peer_seeds=dict.fromkeys(PLACES, 10) | {"tiny": 20, CONVOLUTIONAL: 20, SERIES: 40},
-        leader_seeds=dict.fromkeys(PLACES, 20) | {"shallow": 10, SERIES: 40},
+        leader_seeds=dict.fromkeys(PLACES, 20) | {"shallow": 10, CONVOLUTIONAL: 60, SERIES: 40},
+        lasting_seeds=dict.fromkeys(PLACES, 10) | {"shallow": 5, "tiny": 20, SERIES: 40},
         dose_seeds=(5, 10), rival_seeds=(20, 100), map_seeds=8,
     ),
 }  # fmt: skip
@@ -614,6 +623,11 @@ def place(name: str, setting: str) -> str:
     return SERIES if name == SERIES else setting
 
 
+def rates_of(cell: tuple[str, str, str]) -> tuple[float, ...]:
+    """The grid of learning rates of a cell."""
+    return RATES[cell[-1]] + ((FURTHER[cell],) if cell in FURTHER else ())
+
+
 def rates(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """Learning rates of the starts that compete, all with the same budget, by inputs held out of
     training."""
@@ -621,13 +635,15 @@ def rates(preset: Preset, names: Sequence[str]) -> list[Unit]:
     found: list[Unit] = [
         Training(name, setting, f"{optimizer}@{rate:g}", PEERS, block, **options)
         for name, setting, optimizer in peer_cells(preset, names)
-        for rate in RATES[optimizer]
+        for rate in rates_of((name, setting, optimizer))
         for block in blocks(
             name, preset.rate_seeds[place(name, setting)], 4 * SEEDS_PER_UNIT, TUNING_SEED
         )
     ]
+    later = tuple(start for start in LEADERS if start not in CONVOLVED)
     return found + [
-        Convolution(names[-1], f"{optimizer}@{rate:g}", preset.convolved, block, tuned=True)
+        Convolution(names[-1], f"{optimizer}@{rate:g}", starts, block, tuned=True)
+        for starts in (preset.convolved, later)
         for optimizer in LEARNING_RATES
         for rate in RATES[optimizer]
         for block in blocks(names[-1], preset.rate_seeds[CONVOLUTIONAL], 1, first=TUNING_SEED)
@@ -659,13 +675,20 @@ def peers(preset: Preset, names: Sequence[str]) -> list[Unit]:
 
 def leaders(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """Those of them that led, and the method, on seeds that had no part in that."""
+    return _once_more(preset, names, LEADERS, preset.leader_seeds, EPOCHS)
+
+
+def lasting(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """Some of these, when training goes on at the same rates."""
+    return _once_more(preset, names, LASTING, preset.lasting_seeds, LASTING_EPOCHS)
+
+
+def _once_more(preset, names, starts, seeds, epochs) -> list[Unit]:
     return [
-        Training(name, setting, at, arms, block)
+        Training(name, setting, at, arms, block, epochs)
         for name, setting, optimizer in peer_cells(preset, names)
-        for at, arms in by_best_rate(name, setting, optimizer, LEADERS, twins={})
-        for block in blocks(
-            name, preset.leader_seeds[place(name, setting)], 4 * SEEDS_PER_UNIT, CONFIRMING
-        )
+        for at, arms in by_best_rate(name, setting, optimizer, starts, twins={})
+        for block in blocks(name, seeds[place(name, setting)], 4 * SEEDS_PER_UNIT, CONFIRMING)
     ]
 
 
@@ -685,11 +708,20 @@ def beginnings(preset: Preset, names: Sequence[str]) -> list[Unit]:
 
 def convolution(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """The same in a small convolutional network, on images."""
+    return _convolved(names, preset.convolved, TWINS, preset.peer_seeds, ANEW)
+
+
+def convolution_leaders(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """Those that led elsewhere, and the method, in the same network on other seeds."""
+    return _convolved(names, LEADERS, {}, preset.leader_seeds, CONFIRMING)
+
+
+def _convolved(names, starts, twins, seeds, first) -> list[Unit]:
     return [
         Convolution(names[-1], at, arms, block)
         for optimizer in LEARNING_RATES
-        for at, arms in by_best_rate(names[-1], CONVOLUTIONAL, optimizer, preset.convolved)
-        for block in blocks(names[-1], preset.peer_seeds[CONVOLUTIONAL], first=ANEW)
+        for at, arms in by_best_rate(names[-1], CONVOLUTIONAL, optimizer, starts, twins)
+        for block in blocks(names[-1], seeds[CONVOLUTIONAL], first=first)
     ]
 
 
@@ -749,8 +781,10 @@ EXPERIMENTS = {
     "rates": rates,
     "peers": peers,
     "leaders": leaders,
+    "lasting": lasting,
     "beginnings": beginnings,
     "convolution": convolution,
+    "convolution_leaders": convolution_leaders,
     "rivals": rivals,
     "where": where,
 }

@@ -648,6 +648,25 @@ def improvement(values: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table).T.reindex(index=values.columns, columns=values.columns)
 
 
+def lasting(table: pd.DataFrame) -> pd.DataFrame:
+    """What starts change against PyTorch's default in the first epochs, and after the last one.
+
+    table: "lasting". Columns beside those of ``outcomes.effects``: when, "early" or "late"; and
+    network, its kind in words.
+    """
+    at_best = outcomes.rated(table)
+    values = {"early": outcomes.early_accuracy(at_best), "late": outcomes.final_accuracy(at_best)}
+    pairs = [(start, "default") for start in design.LASTING[1:]]
+    parts = {when: outcomes.effects(of, pairs) for when, of in values.items()}
+    found = pd.concat(parts, names=["when"]).reset_index("when")
+    return found.assign(network=[_kind(*cell) for cell in zip(found.data, found.setting)])
+
+
+def _kind(data: str, setting: str) -> str:
+    layers = {1: "one hidden layer", 10: "ten"}.get(len(hidden_layers(setting)), "three or five")
+    return title(data, DATA) if data == SERIES else f"images, {layers}"
+
+
 AT_START = ("effective_rank", "correlation", "similarity")  # of ``MEASURES``
 
 
@@ -657,7 +676,8 @@ def beginnings(before: pd.DataFrame, reached: pd.DataFrame) -> pd.DataFrame:
 
     before: the table "beginnings". reached: early accuracies, as of ``standings``. Columns beside
     the cell and arm: ``AT_START``, means over seeds and hidden layers, larger being more diverse;
-    and share, the mean early accuracy as a share of that of the best start of the cell.
+    share, the mean early accuracy as a share of that of the best start of the cell; and n, the
+    seeds of the cell.
     """
     means = reached.groupby(level=CELL, sort=False).mean()
     shares = means.div(means.max(axis=1), axis=0).rename_axis(columns="arm").stack()
@@ -666,7 +686,9 @@ def beginnings(before: pd.DataFrame, reached: pd.DataFrame) -> pd.DataFrame:
         measure: outcomes.network_diversity(before, measure)[0.0].groupby(level=by).mean()
         for measure in AT_START
     }
-    return shares.rename("share").reset_index().merge(pd.DataFrame(diverse).reset_index(), on=by)
+    counts = reached.groupby(level=CELL, sort=False).size().rename("n").reset_index()
+    found = shares.rename("share").reset_index().merge(counts, on=CELL)
+    return found.merge(pd.DataFrame(diverse).reset_index(), on=by)
 
 
 def rank_of(before: pd.DataFrame, arm: str) -> pd.DataFrame:
@@ -767,18 +789,17 @@ def chosen_rates(rivals: pd.DataFrame, early: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found, columns=[*CELL, *(f.name for f in fields(Effect))])
 
 
-def tuned(
-    early: pd.DataFrame, peers: pd.DataFrame, leaders: pd.DataFrame
-) -> dict[str, pd.DataFrame]:
+def tuned(early: pd.DataFrame, leaders: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The effect of the method at the usual learning rates, and with both sides at their own best;
-    and those of two starts that led: rows of ``outcomes.effects`` by what is compared. peers,
-    leaders: early accuracies."""
-    pair = ("decorrelated", "default")
+    and those of two starts that led: rows of ``outcomes.effects`` by what is compared. early: the
+    table. leaders: early accuracies."""
+    usual, starts = outcomes.early_accuracy(early), ("decorrelated", FOUND, "deep_narrow")
+    method, relayed, narrow = (outcomes.effects(leaders, [(s, "default")]) for s in starts)
     return {
-        "the method, usual rates": outcomes.effects(outcomes.early_accuracy(early), [pair]),
-        "the method, best rates": outcomes.effects(peers, [pair]),
-        "relayed, best rates": outcomes.effects(peers, [(FOUND, "default")]),
-        "deep-narrow, best rates": outcomes.effects(leaders, [("deep_narrow", "default")]),
+        "the method, usual rates": outcomes.effects(usual, [("decorrelated", "default")]),
+        "the method, best rates": method,
+        "relayed, best rates": relayed,
+        "deep-narrow, best rates": narrow,
     }
 
 
@@ -903,6 +924,18 @@ def smallest(networks: pd.DataFrame) -> pd.DataFrame:
                     row |= {cost: chosen[cost].max(), f"wide_{cost}": wide[cost].max()}
                 rows.append(row)
     return pd.DataFrame(rows)
+
+
+def needed(smallest: pd.DataFrame, start: str) -> pd.DataFrame:
+    """In how many cases a start needs fewer units a layer than PyTorch's default, or more: a row
+    per share of ``TARGETS``. Columns: fewer, more, of. One that never has the share needs more than
+    all widths. smallest: what ``smallest`` gives.
+    """
+    widths = smallest.pivot(index=["data", "depth", "share"], columns="arm", values="width")
+    both = widths[[start, "default"]].fillna(math.inf)
+    parts = {"fewer": both[start] < both["default"], "more": both[start] > both["default"]}
+    counts = pd.DataFrame(parts).groupby(level="share").sum()
+    return counts.assign(of=both.groupby(level="share").size())
 
 
 def footprint(provenance: dict) -> pd.DataFrame:

@@ -39,9 +39,10 @@ STARTS = {
     "anyinit_decorrelated": "AnyInit, decorrelated",
 }
 TECHNIQUES = {
-    "activation_decorrelation": "DeCov (activations)",
+    "activation_decorrelation": "DeCov",
     "log_volume": "log-volume",
     "orthoreg": "OrthoReg",
+    "soft_orthogonality": "SO",
     "srip": "SRIP",
     "mma": "MMA",
     "redo": "ReDo",

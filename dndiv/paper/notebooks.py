@@ -34,6 +34,7 @@ def executed(source: Path, preset: str) -> Path:
 
 def execute(source: Path, preset: str, device: str) -> int:
     """Execute a notebook by papermill; a failed copy is kept in …/failed. Returns 0 or 1."""
+    sys.modules.setdefault("rfc3987_syntax", None)  # two seconds of grammars, for nothing
     import papermill
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError

@@ -66,6 +66,12 @@ def early_accuracy(table: pd.DataFrame) -> pd.DataFrame:
     return wide(table[(table.measure == "accuracy") & table.epoch.isin(EARLY)], ["seed"], "arm")
 
 
+def final_accuracy(table: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracy after the last epoch of all: likewise."""
+    rows = table[table.measure == "accuracy"]
+    return wide(rows[rows.epoch == rows.epoch.max()], ["seed"], "arm")
+
+
 Sample = tuple[tuple[str, str, str], list[np.ndarray]]
 
 

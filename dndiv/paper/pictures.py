@@ -32,13 +32,16 @@ def small(png: bytes, colors: int = COLORS) -> bytes:
 
 def drawn_of(digest: str, file: Path) -> bytes | None:
     """The content of a PNG file, if it has this digest."""
-    if not (digest and file.exists()):
+    if not (digest and file.is_file()):
         return None
     from PIL import Image
 
     content = files.content(file)
-    with Image.open(io.BytesIO(content)) as picture:
-        return content if picture.info.get(DIGEST) == digest else None
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            return content if picture.info.get(DIGEST) == digest else None
+    except OSError:  # it is no picture
+        return None
 
 
 def size(png: bytes) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from dndiv.checks import choose
 from dndiv.paper import claims, code, files, notebooks, pictures, provenance, schema, tables
 from dndiv.paper.claims import NOT_TESTED, OFF, TOGETHER, Result
 from dndiv.paper.files import REFERENCE
-from dndiv.paper.names import DATA, SERIES, title
+from dndiv.paper.names import DATA, SERIES, STARTS, TECHNIQUES, title
 
 SCALES = ("He's scale", "default scale")  # the controls that have a column
 HEADER = (
@@ -144,7 +144,7 @@ def _counted(members):
 
 
 def _where(members):
-    name = claims.key(members[0]).replace("_", " ") or "–"
+    name = _titled(claims.key(members[0])) or "–"
     settings = f"{len(members)} setting{'s' * (len(members) > 1)}"
     return f"{name}, {settings}" if claims.counted(members) else name
 
@@ -211,6 +211,12 @@ def undecided(results: list[Result]) -> tuple[int, float]:
     return number, number / len(tested) if tested else 0.0
 
 
+def _titled(key: str) -> str:
+    """What a result is registered under, in words."""
+    group, *rest = key.split(", ")
+    return ", ".join([title(group, STARTS | TECHNIQUES), *rest])
+
+
 def changes(old: list[dict], new: list[Result]) -> list[tuple[str, str, str, str]]:
     """Every verdict that differs between an earlier claims.json, as it is read, and results: claim,
     setting, from, to; "–" where there was, or is, none."""
@@ -219,7 +225,7 @@ def changes(old: list[dict], new: list[Result]) -> list[tuple[str, str, str, str
         scale = ", by scale" * (entry.get("carried_by") == "scale")
         where = ", ".join(filter(None, (entry.get("group"), entry.get("setting"))))
         said = OFF if entry.get("reason") == OFF else entry["verdict"] + scale
-        return (entry["claim"], where.replace("_", " ") or "–"), said
+        return (entry["claim"], _titled(where) or "–"), said
 
     before, after = (dict(map(said, entries)) for entries in (old, map(vars, new)))
     pairs = {key: (before.get(key, "–"), after.get(key, "–")) for key in before | after}
@@ -330,10 +336,16 @@ def per_claim(results: list[Result], to: str = "") -> str:
 
 
 def _by_outcome(found: list[Result]) -> str:
-    """Which verdicts there are; of a claim about some outcomes, for each of them."""
+    """Which verdicts there are; of a claim about some outcomes, for each of them; of one about
+    techniques, whether scale was held apart."""
     groups: dict[str | None, list[Result]] = {}
     for r in found:
         groups.setdefault(r.group, []).append(r)
+    if set(groups) <= set(schema.TECHNIQUES):
+        gains = [r for r in found if r.verdict in claims.REPRODUCED]
+        bare = sum(not r.alone for r in gains)
+        twins = f". Of the reproduced {bare} of {len(gains)} have no twin with norms held"
+        return in_words(claims.counts(found)) + twins * bool(bare)
     if not set(groups) <= {*schema.OUTCOMES, *schema.PREDICTIONS}:
         return in_words(claims.counts(found))
     return ". ".join(f"{g}: {in_words(claims.counts(of))}" for g, of in groups.items())
@@ -388,13 +400,13 @@ def keep(results: list[Result], preset: str) -> None:
 
 
 def verdicts(preset: str, device: str = "auto", *names: str) -> list[Result]:
-    """The results of the claims that are named, or of all: of the reference as they are in its
-    claims.json, while that follows from what is there now; otherwise computed from the tables."""
+    """The results of the claims that are named, or of all: as they are in claims.json where the
+    tables are current and it follows from them; otherwise computed from the tables."""
     registered = claims.load()
     chosen = {name: registered[name] for name in names or registered}
     folder = files.results(preset)
     known = files.known(folder / "provenance.json").get("judged")
-    if preset != REFERENCE or known != judged(preset):
+    if not tables.current(preset) or known != judged(preset):
         return claims.evaluate(lambda name: tables.table(name, preset, device), chosen)
     found = read(folder / "claims.json")
     return [r for name in chosen for r in found if r.claim == name]
@@ -409,13 +421,12 @@ def generated(text: str, folder: Path) -> str:
     ours = [r for r in results if r.claim.startswith("finding-")]
     theirs = [r for r in results if r not in ours]
 
-    def said(of, *more):
-        names = ("early", "peers", "convolution", *more)
+    def said(of, *names):
         return of(results, *(tables.load(folder / "tables" / f"{n}.parquet") for n in names))
 
     parts = {  # made where they are asked for
-        "brief": lambda: said(answer.brief),
-        "answer": lambda: said(answer.lines, "beginnings"),
+        "brief": lambda: said(answer.brief, *answer.TABLES[:3]),
+        "answer": lambda: said(answer.lines, *answer.TABLES),
         "claims": lambda: per_claim(theirs),
         "findings": lambda: per_claim(ours, "../"),
         "coverage": lambda: covers(pd.read_csv(folder / "coverage.csv")),

@@ -43,15 +43,19 @@ def reproduce(preset: str, device: str, jobs: int | None) -> int:
     books = [
         s for s in notebooks.sources() if not (drawn and state.holds(*_notebook(s, preset, sheets)))
     ]
-    if not all(_execute(books, state, sheets, device)):
-        return 1
     verdicts = _verdicts(preset, sheets)
     judge = not state.holds(*verdicts)
-    if judge:
-        words = ["check", "--preset", preset]
-        if subprocess.run([sys.executable, "-m", "dndiv", *words]).returncode:
+    if judge:  # before the notebooks, which speak of them
+        words = [sys.executable, "-m", "dndiv", "check", "--preset", preset]
+        check = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+        if check.returncode:
             return 1
+    state.clear()
+    if not all(_execute(books, state, sheets, device)):
+        return 1
+    if judge:
         state.note(verdicts)
+        print(check.stdout, end="")
     pages = _make_report(state)
     if made or books or judge or pages:
         print(f"Done: tables, figures, executed notebooks and verdicts are in {state.folder}.")
@@ -170,13 +174,13 @@ def _unit_keys(experiment, preset, names, checksums=None) -> str:
     return _digest([cache.key(unit, checksums) for unit in units(experiment, preset, names)])
 
 
-def _execute(books: Iterable[Path], state: "State", sheets: dict, device: str) -> list[bool]:
+def _execute(books: Sequence[Path], state: "State", sheets: dict, device: str) -> list[bool]:
     """Execute notebooks, two at a time, each in a process of its own; which of them went well."""
 
     def one(source):
         _say(f"{source.stem} ({state.preset})")
         words = ["notebook", str(source), "--preset", state.preset, "--device", device]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        environment = os.environ | {"OMP_NUM_THREADS": "1", tables.CURRENT: state.preset}
         run = subprocess.run([sys.executable, "-m", "dndiv", *words], env=environment)
         if run.returncode == 0:
             there = sorted((state.folder / "figures").glob("*.*"))
@@ -184,8 +188,8 @@ def _execute(books: Iterable[Path], state: "State", sheets: dict, device: str) -
             state.note(_notebook(source, state.preset, sheets), *figures)
         return run.returncode == 0
 
-    with ThreadPoolExecutor(TWO) as side_by_side:
-        return list(side_by_side.map(one, books))
+    with ThreadPoolExecutor(TWO) as side_by_side:  # the last take longest
+        return list(side_by_side.map(one, reversed(books)))
 
 
 def _notebook(source: Path, preset: str, sheets: dict) -> Entry:
@@ -291,6 +295,12 @@ class State:
         names = [name for name in self.entries if name.startswith("figures/")]
         found = {self.judge(name, self.folder / name, "") for name in names}
         return min(found - {"current"}, default="current")
+
+    def clear(self) -> None:
+        """Damaged figures go: those that are there are not drawn again."""
+        for file in files.within(self.folder / "figures").glob("*.*"):
+            if self.judge(f"figures/{file.name}", file, "") == "damaged":
+                file.unlink()
 
     def note(self, *made: Entry) -> None:
         """Remember that files have just been made."""

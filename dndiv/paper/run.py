@@ -1,5 +1,6 @@
 """Computing units side by side, and the tables that they make."""
 
+import itertools
 import os
 import re
 import sys
@@ -7,6 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from pathlib import Path
 
 import joblib
 import pandas as pd
@@ -49,9 +51,17 @@ def source(name: str) -> tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]:
 
 def assembled(name: str, preset: str, names: Sequence[str]) -> pd.DataFrame:
     """A table, from its units on disk."""
-    experiment, part = source(name)
-    units = design.units(experiment, preset, names)
-    return part(pd.concat([cache.load(unit) for unit in units])).reset_index(drop=True)
+    return _joined(name, _kept(name, preset, names))
+
+
+def _kept(name: str, preset: str, names: Sequence[str]) -> list[Path]:
+    """Where the units of a table are."""
+    return [cache.path(unit) for unit in design.units(source(name)[0], preset, names)]
+
+
+def _joined(name: str, kept: Sequence[Path]) -> pd.DataFrame:
+    part = source(name)[1]
+    return part(pd.concat(map(tables.load, kept))).reset_index(drop=True)
 
 
 def missing(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:
@@ -73,10 +83,12 @@ def compute_units(preset: str, todo: Sequence[Unit], device: str, jobs: int | No
 def write(preset: str, names: Sequence[str], which: Sequence[str], jobs: int | None = None) -> None:
     """Write tables into results/<preset>/tables, side by side."""
 
-    def one(name):
-        tables.write(assembled(name, preset, names), name, preset)
+    def one(name, kept):
+        tables.write(_joined(name, kept), name, preset)
 
-    joblib.Parallel(_jobs(jobs))(joblib.delayed(one)(name) for name in which)
+    # no worker has to make data sets, as the keys of units need them
+    kept = {name: _kept(name, preset, names) for name in which}
+    joblib.Parallel(_jobs(jobs))(itertools.starmap(joblib.delayed(one), kept.items()))
 
 
 def cost(experiment: str, preset: str, names: Sequence[str]) -> dict:

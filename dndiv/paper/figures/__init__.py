@@ -10,6 +10,7 @@ import json
 import math
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -78,7 +79,8 @@ class Drawing:
         processors differ in the last ones. Empty where one of these cannot be told: what it is of
         is always drawn."""
         names = [(self._draw.__module__, self._draw.__name__)]
-        names += [("dndiv.paper.figures", name) for name in ("style", "Drawing", "_png")]
+        parts = ("style", "Drawing", "_png", "_keep_others")
+        names += [("dndiv.paper.figures", name) for name in parts]
         try:
             text = json.dumps([code.digest(names), _content((self._args, self._options))])
         except (TypeError, ValueError):  # or of code that is not this package's
@@ -159,31 +161,44 @@ def save(drawing: Drawing, name: str, table: pd.DataFrame, preset: str) -> Image
     """Keep a figure, wide and narrow, and its table in ``results/<preset>/figures``; return the
     picture to be shown.
 
-    The committed reference is what the last full run has left, and stays so: its picture is shown
-    if the same code drew it of the same, and otherwise one that is drawn now. A figure of the
-    embedded digits says so below."""
-    digest, file = drawing.digest(), files.results(preset) / "figures" / name
+    One that is there is kept if the same code drew it of the same. The committed reference is what
+    the last full run has left, and stays so: what it has not is drawn, and shown alone. A figure of
+    the embedded digits says so below."""
+    digest, folder = drawing.digest(), files.results(preset) / "figures"
+    wide, phone, paper = (folder / f"{name}.{kind}" for kind in ("png", "narrow.png", "pdf"))
+    shown = pictures.drawn_of(digest, wide)
     if preset == files.REFERENCE:
-        shown = pictures.drawn_of(digest, file.with_name(f"{name}.png")) or _png(
-            drawing.figure, table
-        )
+        shown = shown or _png(drawing.figure, table)
     else:
-        shown, phone = _png(drawing.figure, table, digest), narrowed(drawing)
-        pdf = {"metadata": {"CreationDate": None}}
-        for kind, write in {
-            "png": lambda part: part.write_bytes(shown),
-            "narrow.png": lambda part: part.write_bytes(
-                pictures.small(_png(phone, table, dots=NARROW_DOTS), 96)
-            ),
-            "pdf": lambda part: drawing.savefig(part, format="pdf", **pdf),
-            "csv": lambda part: table.to_csv(part, index=False, lineterminator="\n"),
-        }.items():
-            files.atomically(file.with_name(f"{name}.{kind}"), write)
-        plt.close(phone)
+        if not (shown and phone.exists() and paper.exists()):
+            shown = _png(drawing.figure, table, digest)
+            _keep_others(drawing, table, phone, paper)
+            files.atomically(wide, lambda part: part.write_bytes(shown))  # last: then all are there
+        rows = folder / f"{name}.csv"
+        files.atomically(rows, lambda part: table.to_csv(part, index=False, lineterminator="\n"))
     if "figure" in vars(drawing):
         plt.close(drawing.figure)
     width = round(pictures.size(shown)[0] / DOTS * PIXELS)
     return Picture(shown, width=width, alt=drawing.alternative)
+
+
+def _keep_others(drawing: Drawing, table: pd.DataFrame, phone: Path, paper: Path) -> None:
+    """Of a figure that has been drawn as PNG, the one for a telephone and the PDF."""
+    from matplotlib.backends.backend_pdf import FigureCanvasPdf  # slow to import
+
+    narrow = narrowed(drawing)
+    small = pictures.small(_png(narrow, table, dots=NARROW_DOTS), colors_of(narrow))
+    plt.close(narrow)
+    files.atomically(phone, lambda part: part.write_bytes(small))
+    canvas = FigureCanvasPdf(drawing.figure)  # laid out as the PNG is; ``savefig`` would draw twice
+    files.atomically(paper, lambda part: canvas.print_pdf(part, metadata={"CreationDate": None}))
+
+
+def colors_of(figure: plt.Figure) -> int:
+    """How many colours a small picture of it needs: all that there are where they are a scale."""
+    scaled = any(ax.images or any(hasattr(c, "norm") and c.get_array() is not None
+                                  for c in ax.collections) for ax in figure.axes)  # fmt: skip
+    return pictures.COLORS if scaled else 96
 
 
 class Picture(Image):
@@ -381,15 +396,17 @@ def cell_panels(table: pd.DataFrame, height: float, **share) -> Panels:
     return panels
 
 
-def mean_line(ax, table: pd.DataFrame, x: str, look: dict, least: int = 2) -> None:
+def mean_line(
+    ax, table: pd.DataFrame, x: str, look: dict, least: int = 2, within: tuple = (None, None)
+) -> None:
     """The means of ``value`` by x, with a band of their 95 % intervals (Student), where there are
-    as many as the least."""
+    as many as the least; cut off where values cannot be."""
     by = table.groupby(x).value
     of = pd.DataFrame({"mean": by.mean(), "error": by.sem(), "n": by.size()})
     of = of[of.n >= least]
     half = of.error * special.stdtrit((of.n - 1).clip(lower=1), 0.975)
     ax.plot(of.index, of["mean"], **look)
-    ends = of["mean"] - half, of["mean"] + half
+    ends = ((of["mean"] + side * half).clip(*within) for side in (-1, 1))
     ax.fill_between(of.index, *ends, color=look["color"], alpha=0.2, lw=0)
 
 
@@ -411,21 +428,29 @@ def estimates(table, columns, by, entries, look=cell_look, pitch=0.42, zero=0.0)
     """
     texts = [*entries.values()]
     if narrow():  # in two lines
-        texts = ["\n".join(textwrap.fill(line, 24) for line in t.split(": ")) for t in texts]
-        pitch = max(pitch, 0.36)
-    panels = Panels(table, [], columns, pitch * len(entries) + 1.3, sharey=True)
-    panels.axes[0, 0].set_yticks(range(len(entries)), texts)
-    panels.axes[0, 0].set_ylim(len(entries) - 0.5, -0.5)
+        texts = ["\n".join(textwrap.fill(line, 28) for line in t.split(": ")) for t in texts]
+        pitch = max(pitch, 0.36 if any("\n" in t for t in texts) else 0.24)
+    panels = Panels(table, [], columns, pitch * len(entries) + 1.3, sharey=not narrow())
+    named, counts = dict(zip(entries, texts)), []
     for ax, part, _ in panels:
         ax.axvline(zero, color="black", lw=1)
         found = dict(iter(part.groupby(by)))
-        for y, rows in enumerate(found.get(key, part[:0]) for key in entries):
+        # below each other, panels have the rows that they fill
+        shown = [key for key in entries if key in found or not narrow()]
+        counts.append(len(shown))
+        ax.set_yticks(range(len(shown)), [named[key] for key in shown])
+        ax.set_ylim(len(shown) - 0.5, -0.5)
+        for y, rows in enumerate(found.get(key, part[:0]) for key in shown):
             for k, row in enumerate(rows.itertuples()):  # those of one entry below each other
                 reach = np.fmax([[row.estimate - row.low], [row.high - row.estimate]], 0)
                 color, filled, text = look(row)
                 line = {"fmt": "o", "ms": 5, "capsize": 2, "lw": 1.5, "color": color, "label": text}
                 at = row.estimate, y + 0.2 * (k - (len(rows) - 1) / 2)
                 ax.errorbar(*at, xerr=reach, mfc=color if filled else "white", **line)
+    if narrow():
+        heights = [pitch * count + 1.3 for count in counts]
+        panels.figure.set_figheight(sum(heights))
+        panels.axes[0, 0].get_gridspec().set_height_ratios(heights)
     return panels
 
 
@@ -446,12 +471,13 @@ def shade(panels: Panels, margins: Sequence[float]) -> None:
 
 
 # ---------------------------------------------------------------- relative changes, on a log axis
-# those that are marked, as room permits
+CLEAR = math.log(4)  # what is fourfold, or a fourth, has the deepest colour
 FAR = math.log(2)  # a change that is written at the edge, where others are small
-CHANGES = (
-    *(0, 0.4, -0.3, 1, -0.5, 2, 4, 10, -0.75, -0.9, 0.2, -0.2, 0.1, -0.1, 0.05, -0.05),
+CHANGES = (  # those that are marked, as room permits
+    *(0, 0.4, -0.3, 1, -0.5, 2, 4, 10, -0.75, -0.9, 0.2, -0.2, 0.7, -0.4, 0.1, -0.1, 0.05, -0.05),
     *(0.02, -0.02, 0.01, -0.01),
 )
+TENTHS = np.log(np.r_[0.1:1:0.1, 1.1:2.05:0.1, 3:13])  # of ratios, marked without a label
 
 
 def log_ratios(found: pd.DataFrame) -> pd.DataFrame:
@@ -459,17 +485,20 @@ def log_ratios(found: pd.DataFrame) -> pd.DataFrame:
     return found.assign(**np.log((1 + found[EFFECT]).clip(1 / 12, 12)))
 
 
-def mark_changes(axis, low: float, high: float, most: float) -> None:
+def mark_changes(axis, low: float, high: float, most: float, unit: str = " %") -> None:
     """An axis of logarithms of ratios, from low to high, is marked as relative changes, by at most
     so many labels."""
     shown: list[float] = []
     for at in np.log1p(CHANGES):
         if low <= at <= high and all(abs(at - other) * most >= high - low for other in shown):
             shown.append(at)
-    mark(axis, shown, lambda v: f"{100 * np.expm1(v):+.0f} %" if abs(v) > 1e-9 else "0")
+    text = lambda v: f"{100 * np.expm1(v):+.0f}{unit}" if abs(v) > 1e-9 else "0"  # noqa: E731
+    mark(axis, sorted(shown), text, thinned=False)
 
 
-def finish_changes(panels: Panels, above: str | None = None) -> plt.Figure:
+def finish_changes(
+    panels: Panels, above: str | None = None, of: str = "early accuracy"
+) -> plt.Figure:
     """One axis of logarithms of ratios for all panels, wide enough for all estimates up to ``FAR``
     and, where they do not reach far beyond, their intervals; one that does ends in an arrow, and
     an estimate that does is written there, for it would squeeze all others."""
@@ -478,8 +507,8 @@ def finish_changes(panels: Panels, above: str | None = None) -> plt.Figure:
     low = min(max(found.low.min(), found.estimate.min() - 0.4), -0.03)
     high = max(min(found.high.max(), furthest + 0.4), 0.03)
     room = 0.05 * (high - low)
-    label = "change of early accuracy (95 % interval)"
-    figure = panels.finish(label, above=above)
+    note = "bars: 95 % intervals"
+    figure = panels.finish(f"change of {of}, %", above=f"{above}; {note}" if above else note)
     ends = low - room, high + room
     for ax in panels.axes.flat:
         ax.set_xlim(ends)
@@ -496,14 +525,19 @@ def finish_changes(panels: Panels, above: str | None = None) -> plt.Figure:
                     ax.plot(end, y, marker, **look)
     lay_out(figure)  # to know how wide a panel is
     wide = panels.axes[0, 0].get_window_extent().width
-    mark_changes(panels.axes[0, 0].xaxis, *ends, wide / 42)
+    axis = panels.axes[0, 0].xaxis
+    mark_changes(axis, *ends, wide / 31, unit="")
+    axis.set_minor_locator(FixedLocator([at for at in TENTHS if ends[0] <= at <= ends[1]]))
     return figure
 
 
-def mark(axis, ticks: Sequence[float], text: Callable[[float], str] = "{:g}".format) -> None:
+def mark(
+    axis, ticks: Sequence[float], text: Callable[[float], str] = "{:g}".format, thinned=True
+) -> None:
     """Ticks at these values alone, with these texts; for axes that are not linear. A telephone has
-    every second of many."""
-    ticks = ticks[:: 2 if narrow() and len(ticks) > 4 and not isinstance(axis, YAxis) else 1]
+    every second of many, where they may be thinned."""
+    thin = thinned and narrow() and len(ticks) > 4 and not isinstance(axis, YAxis)
+    ticks = ticks[:: 2 if thin else 1]
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda value, _: text(value)))
@@ -573,6 +607,9 @@ LOOKS = (  # colour, dashes and marker: told apart by each of them alone; blue i
 )
 _LOOKS = [dict(zip(("color", "ls", "marker"), look)) for look in LOOKS]
 TECHNIQUE_LOOKS = dict(zip(GRID, _LOOKS[1:]))
+# of starts beside techniques: in no colour of theirs
+_OTHERS = zip(("#a50026", "#8fb000", "#e6ab02"), (look["ls"] for look in _LOOKS[1:]), "s^D")
+START_LOOKS = [dict(zip(("color", "ls", "marker"), look)) for look in _OTHERS]
 
 
 def looks(names: Sequence) -> dict:

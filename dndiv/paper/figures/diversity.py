@@ -67,7 +67,10 @@ def prediction_curves(found: pd.DataFrame) -> plt.Figure:
                 ax.fill_between(line.epoch, line.low, line.high, color="0.85", lw=0)
         ax.axhline(0, color="black", lw=1)
         ax.set_ylim(-1, 1)
-    note = f"ρ > 0: more diverse networks end more accurate; {figures.seeds_text(found)}"
+    between = found.epoch.between(0, 1, inclusive="neither")  # looks that fewer networks have
+    few, many = (figures.span(found.n[rows]) for rows in (between, ~between))
+    note = f"ρ > 0: more diverse networks end more accurate; {many}, but between the first point "
+    note += f"and the grey line, the end of the first epoch, {few}"
     note += "; band: 95 % interval of the effective rank's, the others' are as wide"
     return panels.finish(EPOCHS, "Spearman's ρ", note)
 

@@ -73,9 +73,9 @@ def mark_published(axes: Sequence[plt.Axes], published: float) -> None:
     for ax in axes:
         ax.axvline(np.log1p(published), color="firebrick", ls="--", lw=1)
     axes[0].set_ylim(top=-1.2)  # room for its name
-    at = {"xy": (np.log1p(published), -1.1), "xytext": (3, 0), "textcoords": "offset points"}
-    look = {"color": "firebrick", "fontsize": "small", "va": "top"}
-    axes[0].annotate(f"the paper: {100 * published:+.0f} %", **at, **look)
+    look = {"color": "firebrick", "fontsize": "small", "ha": "center", "va": "top"}
+    look["bbox"] = {"fc": "white", "ec": "none", "pad": 1}
+    axes[0].text(np.log1p(published), -1.1, f"the paper: {100 * published:+.0f} %", **look)
 
 
 @drawing

@@ -73,8 +73,8 @@ def robustness(table: pd.DataFrame, order: list[str], counts: pd.Series) -> plt.
 def ranking(found: pd.DataFrame, order: list[str], of: str = "all data sets") -> plt.Figure:
     """Early accuracy against PyTorch's default, every start at its own best learning rate: the mean
     over all settings and over those of each optimizer, with 95 % intervals.
-    found: as ``findings.by_optimizer`` gives. order: the starts, from top to bottom. of: what the
-    seeds are of."""
+    found: as ``findings.by_optimizer`` gives. order: the starts, from top to bottom, by the mean of
+    their ranks over settings. of: what the seeds are of."""
     entries, ratios = {arm: start_title(arm) for arm in order}, figures.log_ratios(found)
 
     def look(row):
@@ -83,7 +83,8 @@ def ranking(found: pd.DataFrame, order: list[str], of: str = "all data sets") ->
     panels = figures.estimates(ratios, ["where"], "treated", entries, look, pitch=0.28)
     for ax, _, (where,) in panels:
         ax.set_title(where)
-    return figures.finish_changes(panels, f"{figures.seeds_text(found)} of {of}")
+    note = f"{figures.seeds_text(found)} of {of}; from the best mean rank over settings downwards"
+    return figures.finish_changes(panels, note)
 
 
 @drawing
@@ -105,7 +106,8 @@ def beginnings(found: pd.DataFrame, arms: list[str], counts: pd.Series) -> plt.F
     return panels.finish(
         "effective rank / width, before training",
         "early accuracy, % of the best",
-        f"filled: Adam, open: SGD; ranks: means of {figures.span(counts)}",
+        f"filled: Adam, open: SGD; ranks: means of {figures.span(counts)}, accuracies of "
+        f"{figures.span(found.n)}; every panel has its own scale of accuracy",
     )
 
 
@@ -131,19 +133,28 @@ def twins(effects: pd.DataFrame) -> plt.Figure:
 
 
 @drawing
-def settings(found: dict[str, pd.DataFrame], published: float | None = None) -> plt.Figure:
-    """The change of early accuracy in every setting: a row each, a panel per comparison, with 95 %
+def settings(
+    found: dict[str, pd.DataFrame], published: float | None = None, of: str = "early accuracy"
+) -> plt.Figure:
+    """The change of accuracy in every setting: a row each, a panel per comparison, with 95 %
     intervals; dashed, the published value, where one is given. What is far beyond is written.
-    found: title to rows of ``outcomes.effects``."""
+    found: title to rows of ``outcomes.effects``. of: what changes."""
     table = pd.concat(found).reset_index(drop=True)
     there = figures.keys(table, CELL)
     order = itertools.product(DATA, OPTIMIZERS, dict.fromkeys([*SETTINGS, *table.setting]))
     entries = {(n, s, o): place_title(n, s, o) for n, o, s in order if (n, s, o) in there}
+    if figures.narrow():  # in one line
+        entries = {cell: _short(*cell) for cell in entries}
     ratios = {heading: figures.log_ratios(part) for heading, part in found.items()}
     panels = figures.cell_estimates(ratios, 0.27, entries)
     if published is not None:
         early.mark_published(panels.axes[0], published)
-    return figures.finish_changes(panels, figures.seeds_text(table))
+    return figures.finish_changes(panels, figures.seeds_text(table), of)
+
+
+def _short(name: str, setting: str, optimizer: str) -> str:
+    """A cell in few letters."""
+    return f"{title(name, DATA)}, {setting}, {title(optimizer, OPTIMIZERS)}"
 
 
 @drawing

@@ -10,7 +10,7 @@ from dndiv.paper import effects, figures
 from dndiv.paper.arms import Arm
 from dndiv.paper.design import ESCAPED
 from dndiv.paper.figures import drawing
-from dndiv.paper.findings import CLASSES
+from dndiv.paper.findings import CLASSES, acting, in_percent
 from dndiv.paper.names import CELL
 
 PROBLEM = ["data", "setting"]
@@ -77,7 +77,7 @@ def anatomy(units: pd.DataFrame) -> plt.Figure:
         ax.set_ylim(bottom=0)
     problem = figures.place_title(*units[PROBLEM].iloc[0])
     note = f"{problem}; without a technique, {figures.seeds_text(units)}: means with 95 % intervals"
-    note = f"{note} over the networks that are there at that time, where they are {FEW} or more"
+    note = f"{note} of those that are there then, if {FEW} or more"
     return panels.finish("epoch", [measures[measure] for (measure,) in panels.rows], note)
 
 
@@ -102,8 +102,8 @@ def survival(times: pd.DataFrame, arms: list[str]) -> plt.Figure:
             for arm, group in lines.items()
             if not np.array_equal(group[["time", "escaped"]], none[["time", "escaped"]])
         }
-        starts = [a for a in arms if a in changes and not Arm.parse(a).technique]
-        of_start = dict(zip(starts, [*figures.looks(range(figures.LINES)).values()][1:]))
+        starts = [a for a in arms if a != "default" and not Arm.parse(a).technique]
+        of_start = dict(zip(starts, figures.START_LOOKS))
         for arm in ("default", *figures.strongest(changes)):
             group = none if arm == "default" else lines[arm]
             look = figures.arm_look(arm) | {"lw": 2.2 if arm == "default" else 1.5}
@@ -126,13 +126,23 @@ def escape_forest(found: pd.DataFrame, arms: list[str], margin: float) -> plt.Fi
     Columns: data, setting, arm, estimate, low, high, n, p_holm. arms: the rows. margin: the
     smallest effect of interest, a grey band. Filled: differs by the log-rank test after Holm's
     correction within the problem."""
-    panels = figures.estimates(
-        found.assign(**(100 * found[figures.EFFECT])), PROBLEM, ["arm"],
-        {(arm,): figures.arm_title(arm) for arm in arms}, pitch=0.34,
-        look=lambda row: (figures.arm_look(row.arm)["color"], row.p_holm < 0.05, ""),
-    )  # fmt: skip
+    entries = {(arm,): figures.arm_title(arm).removeprefix("start: ") for arm in arms}
+    shown = in_percent(found)
+    shown.loc[~found.index.isin(acting(found).index), figures.EFFECT] = np.nan  # what is off
+
+    def look(row):
+        technique = Arm.parse(row.arm).technique
+        color, text = ("black", "a technique") if technique else ("#d55e00", "another start")
+        return color, row.p_holm < 0.05, text
+
+    panels = figures.estimates(shown, PROBLEM, ["arm"], entries, look, pitch=0.34)
     for ax, part, problem in panels:
         ax.set_title(f"{figures.place_title(*problem)}, n = {int(part.n.min())}")
+        for arm in part.arm[part.estimate.isna()]:
+            at = {"ha": "center", "va": "center", "fontsize": "small", "color": "0.35"}
+            ax.text(0, arms.index(arm), "off", **at).set_bbox(
+                {"fc": "white", "ec": "none", "pad": 1}
+            )
     figures.shade(panels, [100 * margin] * len(panels.columns))
-    note = "95 % intervals; filled: p < 0.05 after Holm; grey: too small to be of interest"
-    return panels.finish("less time on the plateau, %", above=note)
+    note = "95 % intervals; filled: p < 0.05 after Holm; grey band: too small to be of interest"
+    return panels.finish("less time on the plateau, %", above=f"{note}; off: equals none exactly")

@@ -23,7 +23,8 @@ def widths(table: pd.DataFrame) -> plt.Figure:
             look = looks[depth]
             ax.plot(group.width, group.value, **look | {"ls": "", "ms": 2.5, "alpha": 0.5})
             label = f"{depth} hidden layer{'s' * (depth > 1)}"
-            figures.mean_line(ax, group, "width", look | {"ms": 4, "label": label})
+            figures.mean_line(ax, group, "width", look | {"ms": 4, "label": label},
+                              within=(0, 100))  # fmt: skip
         ax.set_xscale("log")
         ax.set_ylim(-4, 104)
         ax.set_title(f"{title(name, DATA)}: {outcome}")

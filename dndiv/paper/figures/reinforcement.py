@@ -9,7 +9,7 @@ from dndiv.paper import figures
 from dndiv.paper.arms import Arm
 from dndiv.paper.design import GRID
 from dndiv.paper.figures import drawing
-from dndiv.paper.names import CELL, DATA, OPTIMIZERS, TECHNIQUES, title
+from dndiv.paper.names import CELL, DATA, OPTIMIZERS, STARTS, TECHNIQUES, title
 
 
 def _texts(found: pd.DataFrame, dots: bool = True) -> list[str]:
@@ -40,13 +40,16 @@ def overview(panels: dict[str, pd.DataFrame], columns: list[tuple]) -> plt.Figur
 
 
 def _changes(maps: dict, rows: list[str], columns: list[str], across: int):
-    """``figures.heat_maps`` of relative changes, all on one scale, whose ends are 30 % at most."""
+    """``figures.heat_maps`` of relative changes, all on one scale of logarithms of ratios, whose
+    ends are fourfold at most."""
+    maps = {heading: (np.log1p(colors), texts) for heading, (colors, texts) in maps.items()}
     largest = max(float(np.nanmax(np.abs(colors))) for colors, _ in maps.values())
-    half = min(100 * largest, 30.0) or 1.0
-    maps = {heading: (100 * colors, texts) for heading, (colors, texts) in maps.items()}
+    half = min(largest, figures.CLEAR) or 0.01
     look = {"cmap": figures.DIVERGING, "vmin": -half, "vmax": half}
     figure, axes = figures.heat_maps(maps, rows, columns, across, **look)
-    figures.colorbar(figure, axes[0].collections[0], "change, %", axes, extend="both")
+    look = {"extend": "both" if half < largest else "neither"}
+    scale = figures.colorbar(figure, axes[0].collections[0], "change", axes, **look)
+    figures.mark_changes(scale, -half, half, 6 if figures.narrow() else 12)
     return figure, axes
 
 
@@ -129,7 +132,7 @@ def variants(found: pd.DataFrame, heading: str) -> plt.Figure:
         f"{title(arm.technique, TECHNIQUES)}, {title(optimizer, OPTIMIZERS)}"
         for arm, optimizer in zip(arms, found.optimizer)
     ]
-    kinds = [f"{arm.start},\n{arm.schedule}" for arm in arms]
+    kinds = [f"{title(arm.start, STARTS)},\n{arm.schedule}" for arm in arms]
     shown = found.assign(row=rows, kind=kinds, text=_texts(found, dots=False))
     wide = shown.set_index(["row", "kind"])[["estimate", "text"]].unstack("kind", sort=False)
     maps = {heading: (wide["estimate"], wide["text"])}

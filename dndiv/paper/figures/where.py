@@ -8,10 +8,9 @@ from matplotlib.colors import Normalize
 from matplotlib.lines import Line2D
 
 from dndiv.paper import figures
-from dndiv.paper.figures import Panels, cell_title, drawing, looks, mark, mark_changes
+from dndiv.paper.figures import CLEAR, Panels, cell_title, drawing, looks, mark, mark_changes
 from dndiv.paper.findings import PUBLISHED
 
-CLEAR = np.log(4)  # what is fourfold, or a fourth, has the deepest colour
 SIGNAL_TITLES = {
     "dead": "silent layers, share",
     "cosine": "cosine of two inputs' signals",
@@ -28,14 +27,16 @@ def maps(places: pd.DataFrame, rows: str, columns: str, x: str, label: str) -> p
     places: columns depth, log, estimate, unclear, and those named here. rows, columns: of panels.
     x: a column, across a panel, and its label."""
     panels = Panels(places, [rows], [columns], 1.75, across=3, sharex=False, sharey=False)
+    half = max(CLEAR, places.log.max())  # of gains no two sizes have one colour
     for ax, part, (row, column) in panels:
-        image = _heat(ax, part, x)
+        image = _heat(ax, part, x, half)
         if row == places[rows].iloc[0] or figures.narrow():
             ax.set_title(column)
         ax.tick_params(labelsize="x-small")
     text = "change of early accuracy"
-    scale = figures.colorbar(panels.figure, image, text, panels.axes.flat, extend="both")
-    mark_changes(scale, -CLEAR, CLEAR, 6 if figures.narrow() else 12)
+    extend = "min" if places.log.min() < -half else "neither"
+    scale = figures.colorbar(panels.figure, image, text, panels.axes.flat, extend=extend)
+    mark_changes(scale, -half, half, 6 if figures.narrow() else 12)
     keys = [
         Line2D([], [], color="black", lw=2, label=f"{100 * PUBLISHED:.0f} % or more"),
         Line2D([], [], color="0.25", marker="x", ms=4, ls="", label="the interval holds zero"),
@@ -52,17 +53,19 @@ def _of(places: pd.DataFrame) -> str | None:
     return cell_title(*cells.iloc[0]) if len(cells) == 1 else None
 
 
-def _heat(ax, part, x):
-    """One map: the image."""
+def _heat(ax, part, x, half):
+    """One map, whose deepest colours are of ±half: the image."""
     grids = {c: part.pivot(index="depth", columns=x, values=c) for c in ("log", "estimate")}
     unclear = part.pivot(index="depth", columns=x, values="unclear").eq(True).to_numpy()
     ax.grid(False)
     ax.set_facecolor("0.85")
-    look = {"cmap": "PuOr_r", "norm": Normalize(-CLEAR, CLEAR), "aspect": "auto"}
+    look = {"cmap": figures.DIVERGING, "norm": Normalize(-half, half), "aspect": "auto"}
     image = ax.imshow(grids["log"], **look)
     _outline(ax, grids["estimate"].ge(PUBLISHED).to_numpy())
-    i, j = np.nonzero(unclear)
-    ax.plot(j, i, "x", color="0.25", ms=4, mew=1)
+    dark = (grids["log"].abs() > half / 2).to_numpy()
+    for fields, color in ((unclear & ~dark, "0.25"), (unclear & dark, "white")):
+        i, j = np.nonzero(fields)
+        ax.plot(j, i, "x", color=color, ms=4, mew=1)
     n, m = unclear.shape
     marks = [f"{v:g}".replace("0.", ".") for v in grids["log"].columns]
     step = 2 if figures.narrow() and max(map(len, marks)) > 3 else 1
