@@ -910,9 +910,16 @@ def test_the_readme_s_lines_do_what_it_says(images):
         "x": x[:64],
         "y": y[:64],
     }
+    with torch.no_grad():  # a dead unit
+        model.two.weight[0], model.two.bias[0] = 0, -1
     exec(before, here)
-    exec(inside, here)
-    assert here["loss"] > F.cross_entropy(model(x[:64]), y[:64])
+    for _ in range(here["diverse"].dose.technique.every):
+        assert not model.two.weight[0].any()
+        exec(inside, here)
+        here["optimizer"].zero_grad()
+        here["loss"].backward()
+        here["optimizer"].step()
+    assert model.two.weight[0].all()  # drawn anew
     exec(after, here)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
 

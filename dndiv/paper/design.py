@@ -651,7 +651,7 @@ def rates(preset: Preset, names: Sequence[str]) -> list[Unit]:
 
 
 def by_best_rate(
-    name: str, setting: str, optimizer: str, starts: Sequence[str], twins: dict[str, str] = TWINS
+    name: str, setting: str, optimizer: str, starts: Sequence[str], twins: dict[str, str]
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """An optimizer at every learning rate that rates.yml registers for some starts, with the starts
     that it is best for; and their norm-matched decorrelated ``twins``, at the same rates."""
@@ -665,30 +665,26 @@ def by_best_rate(
 
 def peers(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """The starts that compete, each at its best rate, on fresh seeds."""
-    return [
-        Training(name, setting, at, arms, block)
-        for name, setting, optimizer in peer_cells(preset, names)
-        for at, arms in by_best_rate(name, setting, optimizer, PEERS)
-        for block in blocks(name, preset.peer_seeds[place(name, setting)], 4 * SEEDS_PER_UNIT, ANEW)
-    ]
+    return _at_best_rates(preset, names, PEERS, preset.peer_seeds, ANEW, TWINS)
 
 
 def leaders(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """Those of them that led, and the method, on seeds that had no part in that."""
-    return _once_more(preset, names, LEADERS, preset.leader_seeds, EPOCHS)
+    return _at_best_rates(preset, names, LEADERS, preset.leader_seeds, CONFIRMING)
 
 
 def lasting(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """Some of these, when training goes on at the same rates."""
-    return _once_more(preset, names, LASTING, preset.lasting_seeds, LASTING_EPOCHS)
+    options = {"epochs": LASTING_EPOCHS}
+    return _at_best_rates(preset, names, LASTING, preset.lasting_seeds, CONFIRMING, **options)
 
 
-def _once_more(preset, names, starts, seeds, epochs) -> list[Unit]:
+def _at_best_rates(preset, names, starts, seeds, first, twins=None, epochs=EPOCHS) -> list[Unit]:
     return [
         Training(name, setting, at, arms, block, epochs)
         for name, setting, optimizer in peer_cells(preset, names)
-        for at, arms in by_best_rate(name, setting, optimizer, starts, twins={})
-        for block in blocks(name, seeds[place(name, setting)], 4 * SEEDS_PER_UNIT, CONFIRMING)
+        for at, arms in by_best_rate(name, setting, optimizer, starts, twins or {})
+        for block in blocks(name, seeds[place(name, setting)], 4 * SEEDS_PER_UNIT, first)
     ]
 
 

@@ -149,7 +149,9 @@ NEEDS = {
     "prediction": ("margin",),
     **dict.fromkeys(("techniques", "rivals"), ("baseline", "schedule", "margin")),
     "escape": ("margin",),
-    **dict.fromkeys(("ratio", "best", "good_rates", "thumb"), ("treated", "baseline", "margin")),
+    **dict.fromkeys(
+        ("ratio", "final", "best", "good_rates", "thumb"), ("treated", "baseline", "margin")
+    ),
     "sufficient": ("treated", "baseline", "sizes", "margin"),
 }
 OUTCOMES = ("early accuracy", "final accuracy", "epochs to target")  # of an intervention
