@@ -334,10 +334,10 @@ def test_a_worker_that_would_compute_something_else_is_named_and_refused(
 
 
 def test_a_cluster_without_workers_is_an_error_that_says_what_to_do(small, tmp_path, monkeypatch):
-    monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "1")
+    monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "4")  # less, and a busy machine's scheduler is lost
     with local_cluster(tmp_path, 0) as cluster:
         monkeypatch.setenv("DNDIV_CLUSTER", cluster.scheduler_address)
-        with pytest.raises(RuntimeError, match="has had no worker for 1 s; start some with `dask"):
+        with pytest.raises(RuntimeError, match="has had no worker for 4 s; start some with `dask"):
             tables.table("small", "smoke")
     monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "soon")
     with pytest.raises(ValueError, match="DNDIV_CLUSTER_WAIT must be whole seconds from 1"):
@@ -349,7 +349,7 @@ def test_a_cluster_that_loses_all_workers_is_an_error_and_keeps_what_is_finished
 ):
     many = [Training("Digits", "tiny", "sgd", ("default",), (s,), epochs=4) for s in range(20)]
     monkeypatch.setitem(design.EXPERIMENTS, "small", lambda preset, names: many)
-    monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "2")
+    monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "5")
     keep = cache.keep
     with local_cluster(tmp_path, 1) as cluster:
         monkeypatch.setenv("DNDIV_CLUSTER", cluster.scheduler_address)
@@ -359,7 +359,7 @@ def test_a_cluster_that_loses_all_workers_is_an_error_and_keeps_what_is_finished
             cluster.scale(0)
 
         monkeypatch.setattr(cache, "keep", keep_and_lose)
-        with pytest.raises(RuntimeError, match="has had no worker for 2 s"):
+        with pytest.raises(RuntimeError, match="has had no worker for 5 s"):
             tables.table("small", "smoke")
     said = capsys.readouterr().err
     assert "computing 20 units on cpu, 1 workers of tcp" in said and "\n0 workers of tcp" in said
