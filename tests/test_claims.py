@@ -1,5 +1,6 @@
 """Verdicts follow from the tables, and what is published follows from the verdicts."""
 
+import dataclasses
 import json
 import math
 import re
@@ -224,11 +225,13 @@ def test_what_changed_between_an_earlier_record_and_now_is_listed():
 
 
 def test_one_seed_gives_a_table_with_null_and_no_verdict(tmp_path):
-    report.write(claims.judge("early-40", early(0.4, n=1)), tmp_path / "claims.json")
+    judged = claims.judge("early-40", early(0.4, n=1))
+    report.write(judged, tmp_path / "claims.json")
     [entry] = json.loads((tmp_path / "claims.json").read_text("utf8"))
     assert entry["low"] is None and entry["alone"]["He's scale"]["p"] is None
     [found] = report.read(tmp_path / "claims.json")
-    assert found.low is None and found.verdict == "undecided"
+    assert repr(found) == repr(dataclasses.replace(judged[0], expected=None))  # NaN among it
+    assert math.isnan(found.low) and found.verdict == "undecided"
     assert "undecided" in report.as_text([found]) and "undecided" in report.as_markdown([found])
 
 

@@ -17,6 +17,7 @@ from dndiv.paper.claims import NOT_TESTED, OFF, TOGETHER, Result
 from dndiv.paper.files import REFERENCE
 from dndiv.paper.names import DATA, SERIES, STARTS, TECHNIQUES, title
 
+ALWAYS = ("published", "notebook", "expected")  # in claims.json, null where there is none
 SCALES = ("He's scale", "default scale")  # the controls that have a column
 HEADER = (
     *("claim", "setting", "published", "measured [95 % interval]", "n"),
@@ -369,17 +370,22 @@ def write(results: list[Result], file: Path) -> None:
 
 def _entry(r: Result) -> dict:
     """What claims.json holds of a result: what was not measured is left out."""
-    always = ("published", "notebook", "expected")
-    return {name: v for name, v in vars(r).items() if v not in (None, "", {}) or name in always}
+    return {name: v for name, v in vars(r).items() if v not in (None, "", {}) or name in ALWAYS}
 
 
 def read(file: Path) -> list[Result]:
     """The results that ``write`` has left; what is expected is left out, for claims.yml says it."""
     entries = files.stored(file, list)
     try:
-        return [Result(**(entry | {"expected": None})) for entry in entries]
+        return [Result(**(_numbers(entry) | {"expected": None})) for entry in entries]
     except TypeError as error:
         raise ValueError(files.damaged(file, error)) from error
+
+
+def _numbers(entry: dict) -> dict:
+    """An entry, or a part of one, with NaN where ``write`` has left null for it."""
+    parts = {name: _numbers(v) if isinstance(v, dict) else v for name, v in entry.items()}
+    return {name: math.nan if v is None and name not in ALWAYS else v for name, v in parts.items()}
 
 
 def judged(preset: str) -> str:
