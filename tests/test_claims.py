@@ -235,6 +235,11 @@ def test_one_seed_gives_a_table_with_null_and_no_verdict(tmp_path):
     assert "undecided" in report.as_text([found]) and "undecided" in report.as_markdown([found])
 
 
+def test_numbers_are_short_and_where_there_is_none_a_dash_stands():
+    numbers = (math.nan, 0, 0.0123, 12.3, 2150)
+    assert [*map(report.number, numbers)] == ["–", "0", "0.0123", "12.3", "2,150"]
+
+
 def test_the_registry_has_the_seven_claims_and_the_published_number():
     assert [name for name in REGISTERED if not name.startswith("finding-")] == [
         *("early-40", "decorrelated-yet-stochastic", "redundancy-costs", "diversity-predicts"),

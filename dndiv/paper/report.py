@@ -68,7 +68,10 @@ def probability(p: float) -> str:
 
 
 def number(value: float) -> str:
-    """A number of three digits, or whole, as in "0.0123" and "2,150"; never as a power of ten."""
+    """A number of three digits, or whole, as in "0.0123" and "2,150"; never as a power of ten; "–"
+    where there is none."""
+    if not _known(value):
+        return "–"
     if not value or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.{2 - math.floor(math.log10(abs(value)))}f}"
