@@ -76,7 +76,7 @@ def _forty_briefly(results: list[Result], values: pd.DataFrame) -> str:
         f"In {len(there)} of {len(every)} settings at the usual learning rates "
         f"({_named(there)}), and {_of_scale(results, values)} of it is left without decorrelation: "
         f"it is the scale of the draw, with biases at zero. The median setting gains "
-        f"{percent(median(r.estimate for r in every))}; decorrelation alone {he} over all settings "
+        f"{_middle(every)}; decorrelation alone {he} over all settings "
         f"at the method's scale, {default} at PyTorch's ({_n(r.n for r in every)})"
     )
 
@@ -135,7 +135,7 @@ def _instead_briefly(results: list[Result], reached: pd.DataFrame, leaders: pd.D
     }
     by_claim["relayed"] = _once_more(_settings(results, "finding-relayed"), again)
     deep = {name: report.kinds(found)[0] for name, found in by_claim.items()}
-    middle = {name: percent(median(r.estimate for r in found)) for name, found in deep.items()}
+    middle = {name: _middle(found) for name, found in deep.items()}
     _, flat, *_ = report.kinds(by_claim["deep-narrow"])
     on_series = again[again.index.get_level_values("data") == names.SERIES]
     series, filters = findings.standings(on_series), by_claim["convolution-deep-narrow"]
@@ -149,7 +149,7 @@ def _instead_briefly(results: list[Result], reached: pd.DataFrame, leaders: pd.D
         f"{design.LASTING_EPOCHS} epochs {middle['lasting']} ({_surely(deep['lasting'])}). On "
         f"{names.title(names.SERIES, names.DATA)} `{design.FOUND}`, first of {len(series)} in "
         f"{series.best[design.FOUND]} of {_cells(on_series)}. With one layer "
-        f"{findings.start_title(start)} has {percent(median(r.estimate for r in flat))}, in a "
+        f"{findings.start_title(start)} has {_middle(flat)}, in a "
         f"small convolutional network {by} ({_n(r.n for r in filters)})"
     )
 
@@ -222,14 +222,14 @@ def _forty(results: list[Result], values: pd.DataFrame, tuned_values: pd.DataFra
         "decorrelation: it is the scale of the draw, with biases at zero. Elsewhere "
         f"{report.in_words(claims.counts(rest))}; the opposite in {len(_opposite(every))} "
         f"({_listed(_opposite(every))}). The median setting has "
-        f"{percent(median(r.estimate for r in every))}, the mean is {measured(vars(whole))}, and "
+        f"{_middle(every)}, the mean is {measured(vars(whole))}, and "
         f"{_jointly(_elsewhere(results, values), 'decorrelated', 'default')} without those "
         f"{len(there)}. With both sides at their own best learning rates, in {len(tuned)} "
         f"settings, the estimate is {share(whole.published)} or more in {len(reach)} "
         f"({_named(reach)}; with 10×10 and SGD the default itself reaches {_ten(tuned_values)}), "
         f"surely above {least} in {_count(tuned, claims.REPRODUCED)}, surely "
         f"below -{least} in {len(_opposite(tuned))}, and in the median "
-        f"{percent(median(r.estimate for r in tuned))}"
+        f"{_middle(tuned)}"
     )
 
 
@@ -277,7 +277,7 @@ def _instead(results: list[Result], peers: pd.DataFrame, leaders: pd.DataFrame) 
         f"{_first(reached[ranks.index], led[0].group)}; on fresh seeds it {_gains(those)}, and is "
         f"{_against_those_that_led(results)}. `{design.FOUND}`, where both have their best "
         f"learning rates, {_gains(deep)}, on fresh seeds it {_gains(later)}; with one layer "
-        f"{percent(median(r.estimate for r in flat))}; on {series} up to {without}, with ten "
+        f"{_middle(flat)}; on {series} up to {without}, with ten "
         f"layers of 10 {most}. It was found by a search on MNIST and {series}; on "
         f"{names.title(UNSEARCHED, names.DATA)}, which had no part in it, "
         f"{_jointly(reached[unseen], design.FOUND, 'default')} without ten layers of 10. Deep on "
@@ -352,8 +352,13 @@ def _against_default(table: pd.DataFrame, arms: list[str]) -> dict[str, str]:
     return said
 
 
+def _middle(found: list[Result]) -> str:
+    """The median effect; "–" where a preset has no such setting."""
+    return percent(median(r.estimate for r in found)) if found else "–"
+
+
 def _n(counts: Iterable[int]) -> str:
-    counts = [*counts]
+    counts = [*counts] or [0]
     least, most = min(counts), max(counts)
     return f"n = {least}" if least == most else f"n = {least} to {most}"
 
