@@ -22,14 +22,14 @@ def brief(
     results: list[Result], early: pd.DataFrame, peers: pd.DataFrame, leaders: pd.DataFrame
 ) -> str:
     """Five lines for who has a minute (Markdown), by the tables of these names."""
-    at_best = outcomes.rated(peers)
+    at_best, again = outcomes.rated(peers), outcomes.early_accuracy(outcomes.rated(leaders))
     every = outcomes.early_accuracy(at_best)
     reached = every[[start for start in design.PEERS if start in every]]
     parts = {
         "Is it 40 %?": _forty_briefly(results, outcomes.early_accuracy(early)),
-        "Should I use it?": _used(results, leaders),
-        "What instead, and where?": _instead_briefly(results, reached, leaders),
-        "At which learning rate?": _rates_briefly(results, at_best, leaders),
+        "Should I use it?": _used(results, again),
+        "What instead, and where?": _instead_briefly(results, reached, again),
+        "At which learning rate?": _rates_briefly(results, at_best, again),
         "Do techniques help during training?": _tried_briefly(results),
     }
     return _listing(parts)
@@ -81,11 +81,11 @@ def _forty_briefly(results: list[Result], values: pd.DataFrame) -> str:
     )
 
 
-def _used(results: list[Result], leaders: pd.DataFrame) -> str:
+def _used(results: list[Result], values: pd.DataFrame) -> str:
     found = _settings(results, "finding-tuned-40")
-    again = _once_more(found, outcomes.early_accuracy(outcomes.rated(leaders)))
+    again = _once_more(found, values)
     few, before = ((deep + flat) for deep, flat, *_ in map(report.kinds, (again, found)))
-    better, worse = _better_or_worse(again)
+    better, worse = _count(again, claims.REPRODUCED), len(_opposite(again))
     return (
         f"{_advised(better, worse, len(again))} With both at their best learning rates it is "
         f"surely better than PyTorch's default by more than {share(found[0].margin)} in {better} "
@@ -113,13 +113,8 @@ def _once_more(found: list[Result], values: pd.DataFrame, best: bool = False) ->
     ]
 
 
-def _better_or_worse(found: list[Result]) -> tuple[int, int]:
-    return _count(found, claims.REPRODUCED), len(_opposite(found))
-
-
 def _both(found: list[Result]) -> str:
-    better, worse = _better_or_worse(found)
-    return f"{better} and {worse}"
+    return f"{_count(found, claims.REPRODUCED)} and {len(_opposite(found))}"
 
 
 def _advised(better: int, worse: int, of: int) -> str:
@@ -127,30 +122,27 @@ def _advised(better: int, worse: int, of: int) -> str:
     return "As a rule." if better > max(worse, of / 2) else "Not as a rule."
 
 
-def _instead_briefly(results: list[Result], reached: pd.DataFrame, leaders: pd.DataFrame) -> str:
-    again = outcomes.early_accuracy(outcomes.rated(leaders))
-    by_claim = {
-        name: _settings(results, f"finding-{name}")
-        for name in ("deep-narrow", "lasting", "alive", "convolution-deep-narrow")
-    }
-    by_claim["relayed"] = _once_more(_settings(results, "finding-relayed"), again)
-    deep = {name: report.kinds(found)[0] for name, found in by_claim.items()}
-    middle = {name: _middle(found) for name, found in deep.items()}
-    _, flat, *_ = report.kinds(by_claim["deep-narrow"])
+def _instead_briefly(results: list[Result], reached: pd.DataFrame, again: pd.DataFrame) -> str:
+    of = lambda claim: _settings(results, f"finding-{claim}")  # noqa: E731
+    found, filters = of("deep-narrow"), of("convolution-deep-narrow")
+    deep, flat, *_ = report.kinds(found)
+    later, alive, relayed = (
+        report.kinds(those)[0]
+        for those in (of("lasting"), of("alive"), _once_more(of("relayed"), again))
+    )
     on_series = again[again.index.get_level_values("data") == names.SERIES]
-    series, filters = findings.standings(on_series), by_claim["convolution-deep-narrow"]
+    series, start = findings.standings(on_series), found[0].group
     by = " and ".join(f"{measured(vars(r))} with {r.setting.split(', ')[-1]}" for r in filters)
-    start = by_claim["deep-narrow"][0].group
     return (
         f"On images, in narrow rectifier networks of several layers, {_first(reached, start)}; on "
-        f"fresh seeds {middle['deep-narrow']} in the median with three or five layers "
-        f"({_surely(deep['deep-narrow'])}, {_n(r.n for r in deep['deep-narrow'])}; `alive` "
-        f"{middle['alive']}, `{design.FOUND}` {middle['relayed']}), after "
-        f"{design.LASTING_EPOCHS} epochs {middle['lasting']} ({_surely(deep['lasting'])}). On "
-        f"{names.title(names.SERIES, names.DATA)} `{design.FOUND}`, first of {len(series)} in "
+        f"fresh seeds {_middle(deep)} in the median with three or five layers ({_surely(deep)}, "
+        f"{_n(r.n for r in deep)}; `alive` {_middle(alive)}, `{design.FOUND}` "
+        f"{_middle(relayed)}), after {design.LASTING_EPOCHS} epochs at the same rates "
+        f"{_middle(later)} ({_surely(later)}). On {names.title(names.SERIES, names.DATA)}, which "
+        f"it was searched on, `{design.FOUND}`: first of {len(series)} in "
         f"{series.best[design.FOUND]} of {_cells(on_series)}. With one layer "
-        f"{findings.start_title(start)} has {_middle(flat)}, in a "
-        f"small convolutional network {by} ({_n(r.n for r in filters)})"
+        f"{findings.start_title(start)} has {_middle(flat)}, in a small CNN on "
+        f"{filters[0].setting.split(', ')[0]} {by} ({_n(r.n for r in filters)})"
     )
 
 
@@ -180,14 +172,13 @@ def _cells(reached: pd.DataFrame) -> int:
     return len(reached.groupby(level=CELL))
 
 
-def _rates_briefly(results: list[Result], at_best: pd.DataFrame, leaders: pd.DataFrame) -> str:
+def _rates_briefly(results: list[Result], at_best: pd.DataFrame, again: pd.DataFrame) -> str:
     led = _settings(results, "finding-first")
-    again = outcomes.early_accuracy(outcomes.rated(leaders))
     found = _once_more(_settings(results, "finding-best-start"), again, best=True)
     leader = led[0].group
     return (
         f"Deep on images {findings.start_title(leader)} is best at {_rates(at_best, leader)}, "
-        f"PyTorch's default at {_rates(at_best, 'default')}. No start is the best everywhere: of "
+        f"PyTorch's default at {_rates(at_best, 'default')}. None is best everywhere: of "
         f"{len(design.LEADERS)} that led, `{design.FOUND}` is surely worse than the best other by "
         f"more than {share(found[0].margin)} in {len(_opposite(found))} of {len(found)} settings, "
         f"{findings.start_title(leader)} in {len(_opposite(led))}"
@@ -198,13 +189,11 @@ def _tried_briefly(results: list[Result]) -> str:
     off, good, rest = _tallied(results)
     twins = [r for r in good if r.alone]
     by_scale = sum(r.carried_by == "scale" for r in twins)
-    ahead, muon = _ahead(results)
-    first = " and ".join(f"{_technique(r)} {percent(r.estimate)}" for r in ahead)
     return (
         f"In {len(good)} of {len(off + good + rest)} cases; in {len(off)} no coefficient was shown "
-        f"to be better than none on held-out inputs, and of {len(twins)} gains that have a twin "
-        f"with norms held {by_scale} are not shown there. At the default's best rate the first "
-        f"over all settings are {first}; {muon}"
+        f"to beat none on held-out inputs; of {len(twins)} gains with a norm-held twin {by_scale} "
+        f"are not shown there. At the default's best rate first over all settings are "
+        f"{_ahead(results)}"
     )
 
 
@@ -390,7 +379,7 @@ def _tallied(results: list[Result]) -> tuple[list[Result], list[Result], list[Re
     return off, good, rest
 
 
-def _ahead(results: list[Result]) -> tuple[list[Result], str]:
+def _ahead(results: list[Result]) -> str:
     """Which techniques are first over all settings, at the default's best rate; and Muon."""
     rivals = [r for r in results if r.claim == "finding-rivals" and r.setting == TOGETHER]
     ahead = sorted((r for r in rivals if r.group != design.MUON), key=lambda r: -r.estimate)[:2]
@@ -400,8 +389,9 @@ def _ahead(results: list[Result]) -> tuple[list[Result], str]:
         for r in _settings(results, "finding-rivals")
         if ahead and r.group == ahead[0].group and names.OPTIMIZERS["adam"] in r.setting
     ]
+    first = " and ".join(f"{_technique(r)} {percent(r.estimate)} ({_held(r)})" for r in ahead)
     beside = f", {_technique(ahead[0])} {percent(fmean(with_adam))}" if with_adam else ""
-    return ahead, f"in those with Adam Muon has {muon}{beside}"
+    return f"{first}; in those with Adam Muon has {muon}{beside}"
 
 
 def _technique(r: Result) -> str:
@@ -411,26 +401,19 @@ def _technique(r: Result) -> str:
 def _held(r: Result) -> str:
     """What is left of a technique's gain with norms held."""
     if not r.alone:
-        return "no twin with norms held"
-    return f"{'not ' * (r.carried_by == 'scale')}shown with norms held"
+        return "no twin"
+    return f"{'not ' * (r.carried_by == 'scale')}shown there"
 
 
 def _tried(results: list[Result]) -> str:
     """What became of techniques and of their rivals."""
-    off, good, rest = _tallied(results)
-    twins = [r for r in good if r.alone]
-    by_scale = sum(r.carried_by == "scale" for r in twins)
-    lost = sum(numbers["high"] < 0 for r in twins for numbers in r.alone.values())
-    ahead, muon = _ahead(results)
-    first = ", ".join(f"{_technique(r)} {measured(vars(r))} ({_held(r)})" for r in ahead)
+    _, good, rest = _tallied(results)
+    lost = sum(numbers["high"] < 0 for r in good if r.alone for numbers in r.alone.values())
     return (
-        f"{len(good)} of {len(off + good + rest)} cases are reproduced; in {len(off)} no "
-        f"coefficient was shown to be better than none on held-out inputs (by {outcomes.ERRORS} "
-        f"standard errors of few seeds). Of the {len(twins)} reproduced that have a twin with "
-        f"norms held, {by_scale} are not shown to gain more than {share(good[0].margin)} there, "
-        f"and {lost} surely lose. At the default's best rate the first over all settings are "
-        f"{first}; {muon}. Of what is tested and not reproduced: "
-        f"{report.in_words(claims.counts(rest))}"
+        f"{_tried_briefly(results)}. Shown to beat none is what does by {outcomes.ERRORS} "
+        f"standard errors of few seeds, shown to gain what gains more than "
+        f"{share(good[0].margin)}; {lost} of these twins surely lose. Of what is tested and not "
+        f"reproduced: {report.in_words(claims.counts(rest))}"
     )
 
 

@@ -345,15 +345,10 @@ def _escape(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
     return _by_technique(results)
 
 
-def _ratio(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
-    """The early accuracy of one start against another, each at the learning rate it has there."""
-    values, pair = outcomes.early_accuracy(outcomes.rated(table)), _pair(claim)
-    return _judged(values, pair, claim, group=claim["treated"])
-
-
-def _final(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
-    """As ``_ratio``, of the accuracy after the last epoch of all."""
-    values, pair = outcomes.final_accuracy(outcomes.rated(table)), _pair(claim)
+def _ratio(table: pd.DataFrame, claim: dict, of=outcomes.early_accuracy) -> Iterable[dict]:
+    """The early accuracy of one start against another, or another outcome, each at the learning
+    rate it has there."""
+    values, pair = of(outcomes.rated(table)), _pair(claim)
     return _judged(values, pair, claim, group=claim["treated"])
 
 
@@ -438,7 +433,7 @@ def _sufficient(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
 
 RULES = {
     "ratio": _ratio,
-    "final": _final,
+    "final": partial(_ratio, of=outcomes.final_accuracy),
     "best": _best,
     "good_rates": _good_rates,
     "thumb": _thumb,

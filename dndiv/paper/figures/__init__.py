@@ -196,9 +196,8 @@ def _keep_others(drawing: Drawing, table: pd.DataFrame, phone: Path, paper: Path
 
 def colors_of(figure: plt.Figure) -> int:
     """How many colours a small picture of it needs: all that there are where they are a scale."""
-    scaled = any(ax.images or any(hasattr(c, "norm") and c.get_array() is not None
-                                  for c in ax.collections) for ax in figure.axes)  # fmt: skip
-    return pictures.COLORS if scaled else 96
+    drawn = (part for ax in figure.axes for part in (*ax.collections, *ax.images))
+    return pictures.COLORS if any(part.get_array() is not None for part in drawn) else 96
 
 
 class Picture(Image):
