@@ -6,7 +6,7 @@ so that a table does not depend on how many processes made it. For another netwo
 arm or number of seeds, change a line here: what depends on it is computed anew, and nothing else.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -30,6 +30,9 @@ PIXELS = 784  # of MNIST and Fashion-MNIST
 # Beside the perceptrons, a small convolutional network on few images: two layers of 3×3 filters,
 # each of which halves the sides of the image; mini-batches of 64
 CONVOLUTIONAL, FILTERS, FEW_IMAGES, FEW_BATCH = "convolutional", (8, 16), 10_000, 64
+# And networks in common use, on digits as small colour images
+COMMON = ("perceptron", "cnn", "cnn_batch_norm", "resnet18", "transformer")
+COMMON_DATA, FIRST_STEPS = "Digits", 10
 EPOCHS = 5  # the paper's "first 5 epochs"
 INIT_BATCH = 1024  # training images that data-aware initializations look at
 HELD_OUT = 1000  # training images that are never trained on: diversity is measured on them
@@ -205,7 +208,28 @@ class Convolution:
                 raise ValueError(f"convolutional networks take starts alone, not the arm {arm}")
 
 
-Unit = Training | Parity | Directions | Convolution
+@typed
+@dataclass(frozen=True)
+class Common:
+    """A network in common use, as it is made and as ``dndiv.decorrelate_(model, inputs=)`` leaves
+    it: the mean loss of its first ``FIRST_STEPS`` steps, and its accuracy after an epoch."""
+
+    setting: str  # a name in COMMON
+    optimizer: str
+    arms: tuple[Arm, ...]  # starts
+    seeds: tuple[int, ...]
+    data: str = field(default=COMMON_DATA, init=False)
+
+    def __post_init__(self):
+        choose("network", self.setting, COMMON)
+        learning_rate(self.optimizer)
+        _set_arms(self, "arms")
+        _check_arms(self.arms, self.seeds)
+        for arm in self.arms:
+            choose("start of a network in common use", str(arm), COMMON_ARMS)
+
+
+Unit = Training | Parity | Directions | Convolution | Common
 
 
 def _set_arms(unit: Unit, *fields: str) -> None:
@@ -340,6 +364,7 @@ CONVOLVED = (
 LEADERS = ("default", "decorrelated", "looks_linear", "alive", FOUND, "deep_narrow")
 # whether what they gain early is still there when training goes on
 LASTING, LASTING_EPOCHS = ("default", "decorrelated", FOUND, "deep_narrow"), 20
+COMMON_ARMS = ("default", "balanced")
 PLACES = (*PEER_SETTINGS, CONVOLUTIONAL, SERIES)  # images in each setting, and series
 RATES = {  # half a decade apart; wide enough that what is best has, mostly, worse on both sides
     "sgd": (0.003, 0.01, 0.03, 0.1, 0.3, 1),
@@ -390,6 +415,7 @@ class Preset:
     dose_seeds: tuple[int, int]  # of coefficients of techniques and their rivals, likewise
     rival_seeds: tuple[int, int]  # of techniques and their rivals
     map_seeds: int
+    common_seeds: dict[str, int]  # of networks in common use, by name
     widths: tuple[int, ...] = WIDTHS
     technique_settings: tuple[str, ...] = tuple(SETTINGS)
     parities: tuple[tuple[str, str], ...] = PARITIES
@@ -412,6 +438,7 @@ PRESETS = {
         intervention_seeds=by_setting(2, 3), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
         peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
         lasting_seeds=dict.fromkeys(PLACES, 2), dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
+        common_seeds=dict.fromkeys(COMMON[:2], 2),
         widths=(2, 8, 32), technique_settings=("tiny",), parities=PARITIES[:1],
         peer_settings=("tiny",), map_depths=(1, 3), map_widths=(4, 8), convolved=CONVOLVED[:5],
     ),
@@ -422,6 +449,7 @@ PRESETS = {
         intervention_seeds=by_setting(1, 2), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
         peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
         lasting_seeds=dict.fromkeys(PLACES, 2), dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
+        common_seeds=dict.fromkeys(COMMON, 2),
         widths=(2, 8, 32), technique_settings=("tiny",), peer_settings=("tiny",),
         map_depths=(1, 3), map_widths=(4, 8), convolved=CONVOLVED[:5],
     ),
@@ -436,6 +464,7 @@ PRESETS = {
         leader_seeds=dict.fromkeys(PLACES, 20) | {"shallow": 10, CONVOLUTIONAL: 60, SERIES: 40},
         lasting_seeds=dict.fromkeys(PLACES, 10) | {"shallow": 5, "tiny": 20, SERIES: 40},
         dose_seeds=(5, 10), rival_seeds=(20, 100), map_seeds=8,
+        common_seeds=dict.fromkeys(COMMON, 20) | {"resnet18": 10},
     ),
 }  # fmt: skip
 
@@ -764,6 +793,16 @@ def where(preset: Preset, names: Sequence[str]) -> list[Unit]:
     ]  # fmt: skip
 
 
+def common(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """What one line does to networks in common use, at the usual learning rates."""
+    return [
+        Common(network, optimizer, COMMON_ARMS, block)
+        for network, count in preset.common_seeds.items()
+        for optimizer in LEARNING_RATES
+        for block in blocks(COMMON_DATA, count)
+    ]
+
+
 EXPERIMENTS = {
     "directions": directions,
     "early": early,
@@ -783,6 +822,7 @@ EXPERIMENTS = {
     "convolution_leaders": convolution_leaders,
     "rivals": rivals,
     "where": where,
+    "common": common,
 }
 # A table has all rows of the experiment of its name, but for these two, which share the units of
 # one: what is known of all arms, and what is known of the observed ones.
@@ -805,8 +845,8 @@ def units(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:
     return EXPERIMENTS[experiment](PRESETS[preset], names)
 
 
-def queue(preset: str, names: Sequence[str]) -> list[Unit]:
-    """The units of all experiments, each once, in the order in which they are given out: those of
-    the first experiments are the shortest, and come last."""
-    every = (u for name in reversed(EXPERIMENTS) for u in units(name, preset, names))
-    return list(dict.fromkeys(every))
+def queue(preset: str, names: Sequence[str], which: Collection[str] | None = None) -> list[Unit]:
+    """The units of all experiments, or of some, each once, in the order in which they are given
+    out: those of the first experiments are the shortest, and come last."""
+    of = [name for name in reversed(EXPERIMENTS) if which is None or name in which]
+    return list(dict.fromkeys(u for name in of for u in units(name, preset, names)))

@@ -952,3 +952,15 @@ def footprint(provenance: dict) -> pd.DataFrame:
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.loc["all"] = table.sum()
     return table.assign(kwh=table.hours * WATTS / 1000).astype({"units": int})
+
+
+# ------------------------------------------------------------------------- use it in your net
+def common_effects(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """What ``dndiv.decorrelate_`` does to a measure of networks in common use: network, optimizer,
+    seeds, the means as they are and decorrelated, and the relative effect with its interval."""
+    values = outcomes.wide(table[table.measure == measure], ["seed"], "arm")
+    means = values.groupby(level=CELL, sort=False).mean().reset_index()
+    plain, treated = design.COMMON_ARMS
+    found = outcomes.effects(values, [(treated, plain)]).merge(means, on=CELL)
+    columns = ["setting", "optimizer", "n", plain, treated, "estimate", "low", "high"]
+    return found[columns].rename(columns={"setting": "network"})

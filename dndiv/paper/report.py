@@ -510,22 +510,30 @@ def _distance(facts: dict) -> str:
     said = ", ".join(f"{name} {part}" for name, part in parts.items() if part != "not measured")
     return (
         "Training over its matrix products alone, at the speed of a large one when each unit was "
-        f"computed: {over_products(facts.get('training', {}))}{'; ' * bool(said)}{said}."
+        f"computed: {over_products(_together(facts))}{'; ' * bool(said)}{said}."
     )
+
+
+def _together(facts: dict) -> dict[str, float]:
+    """What all experiments took: the sums of what each did, and clock_seconds, while any of the
+    timed_units was computed."""
+    every = facts["experiments"].values()
+    sums = ("units", "unit_seconds", "rated_units", "rated_seconds", "product_seconds")
+    found = {name: sum(e.get(name, 0) for e in every) for name in (*sums, "timed_units")}
+    spans = provenance.union(span for e in every for span in e.get("spans", ()))
+    return found | {"clock_seconds": sum(end - start for start, end in spans)}
 
 
 def _times(facts: dict) -> str:
     """Run times and memory of the reference run, with the machine named."""
     machine, steps, versions = facts["machine"], facts["steps"], facts["versions"]
     units = facts["experiments"].values()
-    trained = facts.get("training") or {
-        key: sum(e[key] for e in units) for key in ("units", "unit_seconds")
-    }
-    count, work = trained["units"], trained["unit_seconds"]
+    trained = _together(facts)
+    count, work, timed = (trained[key] for key in ("units", "unit_seconds", "timed_units"))
     peak = max(e["peak_memory_mib"] for e in units) / 1024
     lines = [("step", "time", "peak memory of its largest process")]
     cores = machine["cores"]
-    known = trained.get("timed_units") == count
+    known = timed == count
     clock = (trained["clock_seconds"] if known else work / cores) / 60
     least = "" if known else "at least "  # of units that do not know when they were computed
     time = f"{work / 60:.0f} min of single-threaded work, {least}{clock:.0f} min on {cores} cores"
@@ -536,10 +544,9 @@ def _times(facts: dict) -> str:
     lines.append(
         (f"{len(books)} notebooks, two at a time", f"{minutes:.1f} min", f"{peak:.1f} GiB")
     )
-    kept = count - trained.get("timed_units", 0)
     older = (
-        f" {kept} of the {count} units are kept from runs before, with the seconds that they took "
-        "then, perhaps on another processor of this kind."
+        f" {count - timed} of the {count} units are kept from runs before, with the seconds that "
+        "they took then, perhaps on another processor of this kind."
     )
     return f"""{_markdown(lines)}
 
