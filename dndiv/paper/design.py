@@ -364,6 +364,7 @@ CONVOLVED = (
 LEADERS = ("default", "decorrelated", "looks_linear", "alive", FOUND, "deep_narrow")
 # whether what they gain early is still there when training goes on
 LASTING, LASTING_EPOCHS = ("default", "decorrelated", FOUND, "deep_narrow"), 20
+LATER = ("default", "deep_narrow")  # of these, at rates that are chosen anew after all epochs
 COMMON_ARMS = ("default", "balanced")
 PLACES = (*PEER_SETTINGS, CONVOLUTIONAL, SERIES)  # images in each setting, and series
 RATES = {  # half a decade apart; wide enough that what is best has, mostly, worse on both sides
@@ -411,12 +412,14 @@ class Preset:
     peer_seeds: dict[str, int]  # of starts at their best rates
     leader_seeds: dict[str, int]  # of those that led, once more
     lasting_seeds: dict[str, int]  # of those that train on
+    later_seeds: int  # of each part of those whose rates are chosen then
     # on images, and on series, which are cheap:
     dose_seeds: tuple[int, int]  # of coefficients of techniques and their rivals, likewise
     rival_seeds: tuple[int, int]  # of techniques and their rivals
     map_seeds: int
     common_seeds: dict[str, int]  # of networks in common use, by name
     widths: tuple[int, ...] = WIDTHS
+    lasting_epochs: int = LASTING_EPOCHS
     technique_settings: tuple[str, ...] = tuple(SETTINGS)
     parities: tuple[tuple[str, str], ...] = PARITIES
     peer_settings: tuple[str, ...] = PEER_SETTINGS
@@ -437,7 +440,8 @@ PRESETS = {
         technique_seeds=by_setting(3, 4), held_seeds=by_setting(2, 2), variant_seeds=1,
         intervention_seeds=by_setting(2, 3), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
         peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
-        lasting_seeds=dict.fromkeys(PLACES, 2), dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
+        lasting_seeds=dict.fromkeys(PLACES, 2), lasting_epochs=6, later_seeds=2,
+        dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
         common_seeds=dict.fromkeys(COMMON[:2], 2),
         widths=(2, 8, 32), technique_settings=("tiny",), parities=PARITIES[:1],
         peer_settings=("tiny",), map_depths=(1, 3), map_widths=(4, 8), convolved=CONVOLVED[:5],
@@ -448,7 +452,8 @@ PRESETS = {
         technique_seeds=by_setting(2, 3), held_seeds=by_setting(2, 2), variant_seeds=1,
         intervention_seeds=by_setting(1, 2), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
         peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
-        lasting_seeds=dict.fromkeys(PLACES, 2), dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
+        lasting_seeds=dict.fromkeys(PLACES, 2), later_seeds=2,
+        dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
         common_seeds=dict.fromkeys(COMMON, 2),
         widths=(2, 8, 32), technique_settings=("tiny",), peer_settings=("tiny",),
         map_depths=(1, 3), map_widths=(4, 8), convolved=CONVOLVED[:5],
@@ -463,6 +468,7 @@ PRESETS = {
         peer_seeds=dict.fromkeys(PLACES, 10) | {"tiny": 20, CONVOLUTIONAL: 20, SERIES: 40},
         leader_seeds=dict.fromkeys(PLACES, 20) | {"shallow": 10, CONVOLUTIONAL: 60, SERIES: 40},
         lasting_seeds=dict.fromkeys(PLACES, 10) | {"shallow": 5, "tiny": 20, SERIES: 40},
+        later_seeds=20,
         dose_seeds=(5, 10), rival_seeds=(20, 100), map_seeds=8,
         common_seeds=dict.fromkeys(COMMON, 20) | {"resnet18": 10},
     ),
@@ -704,8 +710,37 @@ def leaders(preset: Preset, names: Sequence[str]) -> list[Unit]:
 
 def lasting(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """Some of these, when training goes on at the same rates."""
-    options = {"epochs": LASTING_EPOCHS}
+    options = {"epochs": preset.lasting_epochs}
     return _at_best_rates(preset, names, LASTING, preset.lasting_seeds, CONFIRMING, **options)
+
+
+def later(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """The first of them on images against PyTorch's default, in networks of several layers, each at
+    its best rate of the first epochs and at those beside it: by inputs held out of training, which
+    choose one after all epochs, and on the seeds of ``lasting``."""
+    kinds = (  # first seed, and what is recorded
+        (TUNING_SEED, {"records": ("accuracy in training",), "tuned": True}),
+        (CONFIRMING, {}),
+    )
+    deep = [s for s in preset.technique_settings if len(SETTINGS[s]) > 1]
+    return [
+        Training(*cell[:2], f"{cell[2]}@{rate:g}", starts, block, preset.lasting_epochs, **options)
+        for cell in cells(names, deep)
+        for rate, starts in _beside_best(cell, LATER).items()
+        for first, options in kinds
+        for block in blocks(cell[0], preset.later_seeds, 2 * SEEDS_PER_UNIT, first)
+    ]
+
+
+def _beside_best(cell: tuple[str, str, str], starts: Sequence[str]) -> dict[float, tuple[str, ...]]:
+    """Rates of the grid, with the starts whose best one it is, or beside it."""
+    grid = sorted(rates_of(cell))
+    found: dict[float, tuple[str, ...]] = {}
+    for start in starts:
+        at = grid.index(registered_rates(*cell, start))
+        for rate in grid[max(at - 1, 0) : at + 2]:
+            found[rate] = (*found.get(rate, ()), start)
+    return found
 
 
 def _at_best_rates(preset, names, starts, seeds, first, twins=None, epochs=EPOCHS) -> list[Unit]:
@@ -817,6 +852,7 @@ EXPERIMENTS = {
     "peers": peers,
     "leaders": leaders,
     "lasting": lasting,
+    "later": later,
     "beginnings": beginnings,
     "convolution": convolution,
     "convolution_leaders": convolution_leaders,
