@@ -187,7 +187,7 @@ class Directions:
 @typed
 @dataclass(frozen=True)
 class Convolution:
-    """Small convolutional networks on the first ``FEW_IMAGES`` of a data set; their accuracy and
+    """Small convolutional networks on ``FEW_IMAGES`` of a data set, drawn once; their accuracy and
     loss before training and after each epoch."""
 
     data: str

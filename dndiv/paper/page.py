@@ -136,7 +136,7 @@ def _middle(joint: Result, found: list[Result]) -> str:
 
 
 def _group(r: Result) -> str:
-    return names.title(r.group, names.TECHNIQUES) if r.group else ""
+    return names.title(r.group, names.STARTS | names.TECHNIQUES) if r.group else ""
 
 
 def _verdict(r: Result) -> dict:
@@ -165,7 +165,6 @@ def _provenance(facts: dict) -> list[tuple[str, str]]:
         **facts.get("arithmetic", {}),
         **facts.get("versions", {}),
         **{f"SHA-256 of {title}": digest for title, digest in facts.get("data", {}).items()},
-        "keys of all units": facts.get("keys"),
     }
     return [(name.replace("_", " "), str(v)) for name, v in found.items() if v not in (None, "")]
 

@@ -321,8 +321,9 @@ def covers(coverage: pd.DataFrame) -> str:
         "reproduced. It is worst where one network or two of many do not learn, for many draws "
         f"have none of them, and where seeds are few: with 10, {100 * ten.coverage:.1f} % and "
         f"{100 * ten_.coverage:.1f} % in the mean, {100 * ten.worst_coverage:.1f} % and "
-        f"{100 * ten_.worst_coverage:.1f} % in the worst. Means over all settings, rank "
-        "correlations and times were not simulated."
+        f"{100 * ten_.worst_coverage:.1f} % in the worst. Fewer seeds, final accuracies, "
+        "the convolutional network, means over all settings, rank correlations and times were not "
+        "simulated."
     )
 
 
