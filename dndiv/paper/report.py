@@ -538,16 +538,17 @@ def _times(facts: dict) -> str:
     clock = (trained["clock_seconds"] if known else work / cores) / 60
     least = "" if known else "at least "  # of units that do not know when they were computed
     time = f"{work / 60:.0f} min of single-threaded work, {least}{clock:.0f} min on {cores} cores"
-    lines.append((f"training, {count} units", time, f"{peak:.1f} GiB"))
+    lines.append((f"training, {count:,} units", time, f"{peak:.1f} GiB"))
     books = [s for name, s in steps.items() if name not in ("setup", "tables")]
     minutes = sum(s["seconds"] for s in books) / 60 / 2
     peak = max(s["peak_memory_mib"] for s in books) / 1024
     lines.append(
         (f"{len(books)} notebooks, two at a time", f"{minutes:.1f} min", f"{peak:.1f} GiB")
     )
+    others = sorted({e["adopted"]["processor"] for e in units if "adopted" in e})
     older = (
-        f" {count - timed} of the {count} units are kept from runs before, with the seconds that "
-        "they took then, perhaps on another processor of this kind."
+        f" {count - timed:,} of the {count:,} units are kept from runs before, with the seconds "
+        f"that they took then, on {', '.join(others) or 'perhaps another processor of this kind'}."
     )
     return f"""{_markdown(lines)}
 

@@ -161,7 +161,8 @@ def adopt() -> int:
     for _, file, _ in taken.values():
         atomically(file, partial(shutil.copyfile, there / "tables" / file.name))
     state.note(*taken.values())
-    adopted = {n: alike[n] | {"adopted": facts["commit"]} for n in map(_experiment, taken)}
+    made = {"commit": facts["commit"], **facts["machine"], **facts["arithmetic"]}
+    adopted = {n: {"adopted": made} | alike[n] for n in map(_experiment, taken)}
     provenance.record(state.folder, {**facts, "experiments": own | adopted, "steps": {}})
     print(
         f"Taken from the reference into {state.folder}: {len(taken)} of {len(entries)} tables. "
