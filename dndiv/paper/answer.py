@@ -73,7 +73,7 @@ def _forty_briefly(results: list[Result], values: pd.DataFrame) -> str:
     [whole] = _together(results, "early-40")
     he, default = (measured(whole.alone[scale]) for scale in report.SCALES)
     return (
-        f"In {len(there)} of {len(every)} settings at the usual learning rates "
+        f"In {len(there)} of {len(every)} settings at the usual rates "
         f"({_named(there)}), and {_of_scale(results, values)} of it is left without decorrelation: "
         f"it is the scale of the draw, with biases at zero. The median setting gains "
         f"{_middle(every)}; decorrelation alone {he} over all settings "
@@ -88,10 +88,10 @@ def _used(results: list[Result], values: pd.DataFrame) -> str:
     better, worse = _count(again, claims.REPRODUCED), len(_opposite(again))
     ten = sum("10×10, SGD" in r.setting for r in again if r.verdict in claims.REPRODUCED)
     return (
-        f"{_advised(better, worse, len(again))} With both at their best learning rates it is "
-        f"surely better than PyTorch's default by more than {share(found[0].margin)} in {better} "
-        f"of {len(again)} settings ({ten} of them ten layers with SGD, where the default hardly "
-        f"learns) and surely worse in {worse} ({_both(found)} on other seeds); "
+        f"{_advised(better, worse, len(again))} With both at their best rates it is surely better "
+        f"than PyTorch's default by more than {share(found[0].margin)} in {better} of {len(again)} "
+        f"settings (in {ten} the default hardly learns) and surely worse in {worse} "
+        f"({_both(found)} on other seeds); "
         f"on images with up to five layers better in {_count(few, claims.REPRODUCED)} of "
         f"{len(few)}, worse in {len(_opposite(few))} ({_both(before)}; {_n(r.n for r in again)})"
     )
@@ -134,12 +134,12 @@ def _instead_briefly(results: list[Result], reached: pd.DataFrame, again: pd.Dat
     )
     on_series = again[again.index.get_level_values("data") == names.SERIES]
     series, start = findings.standings(on_series), found[0].group
-    by = " and ".join(f"{measured(vars(r))} with {r.setting.split(', ')[-1]}" for r in filters)
+    by = " and ".join(f"{percent(r.estimate)} with {r.setting.split(', ')[-1]}" for r in filters)
     return (
         f"On images, in narrow rectifier networks of several layers, {_first(reached, start)}; on "
         f"fresh seeds {_middle(deep)} in the median with three or five layers ({_surely(deep)}, "
         f"{_n(r.n for r in deep)}; `alive` {_middle(alive)}, `{design.FOUND}` "
-        f"{_middle(relayed)}), after {design.LASTING_EPOCHS} epochs, at rates that are best then, "
+        f"{_middle(relayed)}), after {design.LASTING_EPOCHS} epochs, at rates best then, "
         f"{_middle(later)} ({_surely(later)}). On {names.title(names.SERIES, names.DATA)}, which "
         f"it was searched on, `{design.FOUND}`: first of {len(series)} in "
         f"{series.best[design.FOUND]} of {_cells(on_series)}. On images with one layer "
@@ -183,8 +183,8 @@ def _rates_briefly(results: list[Result], at_best: pd.DataFrame, again: pd.DataF
         f"Deep on images {findings.start_title(leader)} is best at {_rates(at_best, leader)}, "
         f"PyTorch's default at {_rates(at_best, 'default')}. None is best everywhere: of "
         f"{len(design.LEADERS)} on fresh seeds `{design.FOUND}` is surely worse than the best "
-        f"other by more than {share(found[0].margin)} in {len(_opposite(found))} of {len(found)} "
-        f"settings, {findings.start_title(leader)} in {len(_opposite(led))}"
+        f"other by more than {share(found[0].margin)} in {len(_opposite(found))} of {len(found)}, "
+        f"{findings.start_title(leader)} in {len(_opposite(led))}"
     )
 
 
