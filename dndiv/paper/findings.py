@@ -687,7 +687,7 @@ def retuned(table: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
     """What deep-narrow changes after the last epoch against PyTorch's default, both at rates that
     are chosen then: beside the columns of ``outcomes.effects`` the rates, ``default`` and
     ``deep_narrow``; moved, how many of the two are not those of the first epochs; and estimate_,
-    low_ and high_ at those.
+    low_, high_ and n_ at those.
 
     table: "later". before: "lasting".
     """
@@ -698,7 +698,7 @@ def retuned(table: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
     moved = (same.rate != same.rate_first).groupby([same[name] for name in CELL]).sum()
     rates = chosen.pivot(index=CELL, columns="arm", values="rate")
     then = outcomes.effects(outcomes.final_accuracy(outcomes.rated(before)), pairs)
-    beside = then.set_index(CELL)[["estimate", "low", "high"]].add_suffix("_")
+    beside = then.set_index(CELL)[["estimate", "low", "high", "n"]].add_suffix("_")
     found = outcomes.effects(outcomes.retuned(rows), pairs).set_index(CELL)
     return found.join(rates).join(moved.rename("moved")).join(beside).reset_index()
 
