@@ -299,7 +299,9 @@ def test_any_module_is_treated_rightly_or_refused_with_a_reason(kinds, dtype, di
     try:
         dndiv.decorrelate_(module, directions=directions)
     except ValueError as error:
-        assert str(error).startswith(("layer '", "ModuleList has no linear"))
+        assert str(error).startswith(("layer '", "ModuleList has no linear")) or (
+            "is on the meta device and has no values" in str(error)
+        )
         for k, p in readable(module):
             assert torch.equal(p.nan_to_num(7), before[k].nan_to_num(7)), k
         return
