@@ -442,7 +442,7 @@ def generated(text: str, folder: Path) -> str:
         "coverage": lambda: covers(pd.read_csv(folder / "coverage.csv")),
         "times": lambda: _times(files.stored(folder / "provenance.json")),
         "speed": lambda: (folder / "bench" / "table.md").read_text("utf8").strip(),
-        "scale": lambda: (folder / "scale.md").read_text("utf8").strip(),
+        "scale": lambda: _scale(folder),
         "assumptions": assumptions,
     }
 
@@ -451,6 +451,13 @@ def generated(text: str, folder: Path) -> str:
         return f"<!-- begin {match[1]} -->\n{parts[match[1]]()}\n<!-- end {match[1]} -->"
 
     return re.sub(r"<!-- begin (\S+) -->.*?<!-- end \1 -->", fill, text, flags=re.DOTALL)
+
+
+def _scale(folder: Path) -> str:
+    """What `make scale` has written; and that the run has other units by now, where it has."""
+    text = (folder / "scale.md").read_text("utf8").strip()
+    units = f"{_together(files.stored(folder / 'provenance.json'))['units']:,} units"
+    return text if f"\n{units}" in text else f"{text} By now the run has {units}."
 
 
 PAGES = ("README.md", "docs/results.md", "docs/assumptions.md")  # that have generated parts
