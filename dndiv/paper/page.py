@@ -66,6 +66,7 @@ def content(preset: str) -> dict:
         )
     results = registered(report.read(folder / "claims.json"))
     facts = files.stored(folder / "provenance.json")
+    images = {*facts.get("data", ())} - {names.SERIES}
     covered, changed = folder / "coverage.csv", folder / "verdicts_changed.md"
     enough = preset in ("paper", REFERENCE)
     return {
@@ -73,7 +74,7 @@ def content(preset: str) -> dict:
         "preset": preset,
         "folder": folder,
         "facts": facts,
-        "notice": facts.get("notice") or DIGITS * ("Digits" in facts.get("data", ())),
+        "notice": facts.get("notice") or DIGITS * (images == {"Digits"}),
         "findings": _findings(results, preset),
         "claims": [_claim(name, results) for name in dict.fromkeys(r.claim for r in results)],
         "verdicts": [_verdict(r) for r in results],
