@@ -23,7 +23,7 @@ ifneq ($(JOBS),)
 export DNDIV_JOBS := $(JOBS)
 endif
 
-.PHONY: reproduce test test-browser setup lint lab check report coverage bench scale reference refresh docs lock clean help
+.PHONY: reproduce test test-browser setup lint lab check adopt report coverage bench scale reference refresh docs lock clean help
 
 # one word, and one of these: a % would be a pattern on the other side
 ifneq ($(words $(PRESET))$(filter-out paper quick smoke,$(PRESET)),1)
@@ -88,6 +88,11 @@ report: setup
 reference: setup
 	$(PY) -m dndiv report --promote
 
+# the reference's tables, where your code would compute them alike, are taken as if computed here;
+# then `make reproduce` computes what your change is about, in minutes
+adopt: setup
+	@$(PY) -m dndiv adopt
+
 # how often the intervals cover, simulated from the seeds of the reference; a minute
 coverage: setup
 	$(PY) -m dndiv coverage --preset reference
@@ -119,4 +124,4 @@ clean:
 
 help:
 	@sed -n '2,4p' Makefile
-	@echo "# also: test-browser, setup, lint, lab, check, report, coverage, bench, scale, reference, refresh, docs, lock, clean"
+	@echo "# also: test-browser, setup, lint, lab, check, adopt, report, coverage, bench, scale, reference, refresh, docs, lock, clean"

@@ -154,8 +154,10 @@ def test_a_log_has_a_line_per_tenth_or_minute(monkeypatch, capsys):
 
 
 def test_time_on_the_clock_counts_what_ran_side_by_side_once_and_no_pause():
-    assert run.covered([]) == 0
-    assert run.covered([(5, 9), (0, 4), (1, 2), (3, 6), (100, 101)]) == 9 + 1
+    facts = {"experiments": {"a": {}, "b": {"spans": [(5, 9), (0, 4)]}}}
+    assert report._together(facts)["clock_seconds"] == 8
+    facts["experiments"]["a"]["spans"] = [(1, 2), (3, 6), (100, 101)]
+    assert report._together(facts)["clock_seconds"] == 9 + 1
 
 
 def test_a_run_knows_its_arithmetic():

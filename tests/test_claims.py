@@ -333,7 +333,7 @@ class TestReference:
     def test_they_say_where_they_come_from_and_are_small(self):
         facts = json.loads((self.folder / "provenance.json").read_text("utf8"))
         assert facts["preset"] == "paper" and not facts["notice"]
-        assert set(facts["data"]) == {*ARCHIVED, SERIES} and len(facts["commit"]) == 40
+        assert set(facts["data"]) == {*ARCHIVED, SERIES, "Digits"} and len(facts["commit"]) == 40
         assert facts["versions"]["torch"] and facts["machine"]["cores"]
         assert sum(p.stat().st_size for p in self.folder.rglob("*") if p.is_file()) < 37e6
 

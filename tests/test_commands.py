@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dndiv.paper import commands, files, report, reproduce, tables
+from dndiv.paper import commands, data, design, files, report, reproduce, tables
 from dndiv.paper.files import ROOT
 from dndiv.paper.names import COLUMNS, SERIES
 
@@ -166,6 +166,35 @@ def test_what_is_current_is_kept_and_what_is_gone_or_changed_is_made_again(small
     assert run() == (False, False)  # what the table was made of is not asked for
     (small / "quick" / "state.json").write_text("{")
     assert run() == (True, True) and table.read_bytes() == content
+
+
+def test_what_the_reference_has_is_taken_where_it_would_come_out_alike(small, capsys, monkeypatch):
+    """And what is not computed here keeps what it is known to have taken."""
+    monkeypatch.setattr(files, "results", lambda preset: small / preset)
+    monkeypatch.setattr(data, "resolve", lambda names: (("Digits",), ""))
+    assert commands.main(["run", "--preset", "smoke", "--jobs", "1"]) == 0
+    (small / "smoke").rename(small / files.REFERENCE)
+    content = tables.path("small", files.REFERENCE).read_bytes()
+    shutil.rmtree(small / "cache")
+    another = [design.Training("Digits", "tiny", "sgd", ("default",), (1,), epochs=1)]
+    monkeypatch.setitem(design.EXPERIMENTS, "more", lambda preset, names: another)
+    assert commands.main(["adopt"]) == 0
+    assert "1 of 2 tables. `make reproduce PRESET=smoke` makes" in capsys.readouterr().out
+    assert tables.path("small", "smoke").read_bytes() == content
+    assert commands.main(["run", "--preset", "smoke", "--jobs", "1"]) == 0
+    assert "computing 1 units" in capsys.readouterr().err and len([*small.glob("cache/*.csv")]) == 1
+    folders = (small / files.REFERENCE, small / "smoke")
+    there, here = (json.loads((f / "provenance.json").read_text("utf8")) for f in folders)
+    taken = here["experiments"]["small"]
+    assert taken.pop("adopted")["commit"] == there["commit"]
+    assert taken == there["experiments"]["small"] and "adopted" not in here["experiments"]["more"]
+    shutil.rmtree(small / "smoke")
+    other = [design.Training("Digits", "tiny", "sgd", ("default",), (0,), epochs=2)]
+    monkeypatch.setitem(design.EXPERIMENTS, "small", lambda preset, names: other)
+    assert commands.main(["adopt"]) == 0 and "0 of 2 tables" in capsys.readouterr().out
+    monkeypatch.setattr(data, "resolve", lambda names: (("Digits",), "DIGITS IN USE"))
+    assert commands.main(["adopt"]) == 1
+    assert "of other data than those here: DIGITS IN USE" in capsys.readouterr().err
 
 
 def test_a_notebook_is_current_as_long_as_its_source_its_code_and_the_tables_are(here, tmp_path):

@@ -16,7 +16,7 @@ SKEWED = BASE * (1 + RNG.lognormal(-2, 1.2, 40))  # a few gain much
 def test_the_chosen_interval_covers_where_the_percentile_bootstrap_does_not():
     shares = {
         name: coverage.judged(SKEWED, BASE, 10, coverage.CANDIDATES[name], 500)
-        for name in ("t, corrected for skewness", "percentile bootstrap")
+        for name in ("t, log ratio, corrected for skewness", "percentile bootstrap")
     }
     (covers, false, worse), (misses, often, _) = shares.values()
     assert covers >= 0.9 > 0.87 > misses

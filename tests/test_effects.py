@@ -36,7 +36,8 @@ def test_effect_is_the_ratio_of_means_with_a_paired_interval():
     found = effects.effect(TREATED, BASE)
     assert found.estimate == pytest.approx(TREATED.mean() / BASE.mean() - 1) and found.n == 30
     left = TREATED - (1 + found.estimate) * BASE
-    assert (found.low, found.high) == pytest.approx(by_hand(left, found.estimate, 1 / BASE.mean()))
+    logs = by_hand(left, math.log(1 + found.estimate), 1 / TREATED.mean())
+    assert (found.low, found.high) == pytest.approx(np.expm1(logs))
     assert found.low < found.estimate < found.high and found.p < 0.001
     assert math.isnan(effects.effect(TREATED, BASE, test=False).p)
     unpaired = effects.effect(TREATED, np.random.default_rng(0).permutation(BASE))
@@ -54,12 +55,22 @@ def test_one_network_apart_makes_its_side_wider_and_the_other_no_narrower():
     assert (found.low, found.high) == pytest.approx(by_hand(left, 0.1))
 
 
-def test_no_interval_of_what_is_not_negative_has_a_loss_of_more_than_all():
-    treated, baseline = [0.9] * 10, [0.11] * 8 + [0.25] * 2  # two of ten have left chance
+def test_an_interval_is_possible_and_the_same_the_other_way_round():
+    learns, hardly = [0.9] * 10, [0.11] * 8 + [0.25] * 2  # two of ten have left chance
     for of in (effects.effect, effects.between):
-        found = of(treated, baseline)
-        assert found.low == -1 and found.high > found.estimate > 4
-    found = effects.effect([-v for v in treated], baseline)
+        found, back = of(learns, hardly), of(hardly, learns)
+        assert 0 < found.low < 4 < found.estimate < found.high
+        assert -1 < back.low < back.high < 0
+        inverse = [1 / (1 + v) - 1 for v in (found.high, found.low)]
+        assert (back.low, back.high) == pytest.approx(inverse)
+    left_out = effects.without_each(effects.effect, np.array(learns), np.array(hardly))
+    assert left_out[3].low == pytest.approx(effects.effect(learns[1:], hardly[1:]).low)
+
+
+def test_what_loses_all_or_more_has_an_interval_of_the_ratio_itself():
+    found = effects.effect([0.0] * 4, [0.5, 0.6, 0.5, 0.4])
+    assert (found.estimate, found.low, found.high) == (-1, -1, -1)
+    found = effects.effect([-0.9, -0.8, -0.9, -0.7], [0.11, 0.1, 0.13, 0.25])
     assert found.low < found.estimate < -5
 
 

@@ -451,9 +451,56 @@ def test_what_lasts_is_told_from_what_passes():
             rows.append((*place, epoch, measure, value + gain))
     found = findings.lasting(frame(rows)).set_index(["treated", "when"])
     early, late = (found.loc[("deep_narrow", when)] for when in ("early", "late"))
-    assert [*early.network] == ["images, one hidden layer", "images, three or five", "images, ten"]
+    kinds = ["images, one layer", findings.FEW_LAYERS, "ten layers, SGD"]
+    assert [*early.network] == kinds
     assert early.estimate.between(0.18, 0.2).all() and (late.estimate == 0).all()
     assert (found.loc["relayed"].estimate == 0).all()
+
+
+def test_rates_are_chosen_anew_by_held_out_inputs_after_the_last_epoch():
+    cell, tuned = ("MNIST", "tiny"), design.TUNING_SEED
+    lasts = {0.01: 0.6, 0.03: 0.7, 0.1: 0.5}  # of the default, held out, by rate
+
+    def rows(rate, seed, arms):
+        for *place, epoch, measure, value in accuracies(arms, (*cell, f"sgd@{rate}"), seeds=2):
+            place[4] += seed
+            yield (*place, epoch, measure, value)
+
+    table = [
+        row
+        for rate, value in lasts.items()
+        for seed, more in ((tuned, 0.0), (design.CONFIRMING, 0.1 - rate))
+        for row in rows(rate, seed, {"default": value + more, "deep_narrow": 0.4 + more})
+    ]
+    table = frame(table)
+    # before the last epoch another rate leads, which does not count
+    table.loc[(table.epoch < table.epoch.max()) & (table.optimizer == "sgd@0.1"), "value"] = 0.9
+    chosen = outcomes.later_rates(outcomes.rated(table)).set_index("arm").rate
+    assert dict(chosen) == {"default": 0.03, "deep_narrow": 0.01}  # of equals, the smallest
+    values = outcomes.retuned(outcomes.rated(table))
+    assert values.default.tolist() == pytest.approx([0.77, 0.78])
+    assert values.deep_narrow.tolist() == pytest.approx([0.49, 0.50])
+    before = frame(accuracies({"default": 0.5, "deep_narrow": 0.6}, (*cell, "sgd@0.01"), seeds=2))
+    [found] = findings.retuned(table, before).to_dict("records")
+    assert (found["default"], found["deep_narrow"], found["moved"]) == (0.03, 0.01, 1)
+    assert found["estimate"] == pytest.approx(0.495 / 0.775 - 1)
+    assert found["estimate_"] == pytest.approx(0.605 / 0.505 - 1)
+
+
+def test_networks_in_common_use_stand_as_they_are_and_decorrelated():
+    rows = [
+        ("Digits", name, optimizer, arm, seed, "", 1, "accuracy", value + 0.01 * seed)
+        for name in ("cnn", "resnet18")
+        for optimizer in ("sgd", "adam")
+        for arm, value in (("default", 0.5), ("balanced", 0.6 if name == "cnn" else 0.4))
+        for seed in range(3)
+    ]
+    found = findings.common_effects(pd.DataFrame(rows, columns=COLUMNS), "accuracy")
+    cells = [*zip(found.network, found.optimizer)]
+    assert cells == [("cnn", "sgd"), ("cnn", "adam"), ("resnet18", "sgd"), ("resnet18", "adam")]
+    assert found.default.tolist() == pytest.approx([0.51] * 4)
+    assert found.balanced.tolist() == pytest.approx([0.61] * 2 + [0.41] * 2)
+    assert found.estimate.tolist() == pytest.approx([0.61 / 0.51 - 1] * 2 + [0.41 / 0.51 - 1] * 2)
 
 
 def test_rivals_stand_beside_their_norm_held_twins():

@@ -130,12 +130,12 @@ def test_the_rate_is_of_one_thread_and_leaves_the_others():
 def test_a_run_says_how_far_it_is_from_its_products_and_an_older_one_that_it_does_not_know():
     entry = {"units": 2, "rated_units": 2, "rated_seconds": 60.0, "product_seconds": 40.0}
     none = {"units": 1, "rated_units": 1, "rated_seconds": 1.0, "product_seconds": 0.0}
-    facts = {"experiments": {"a": entry, "b": none}, "training": entry}
+    facts = {"experiments": {"a": entry, "b": none}}
     said = report._distance(facts)
-    assert said.endswith("when each unit was computed: 1.50; a 1.50, b –.")
+    assert said.endswith("when each unit was computed: 1.52; a 1.50, b –.")
     for older in (entry | {"rated_units": 1}, {"units": 2, "unit_seconds": 60.0}):
         assert report.over_products(older) == "not measured"
-        facts = {"experiments": {"a": older}, "training": older}
+        facts = {"experiments": {"a": older}}
         assert report._distance(facts).endswith("computed: not measured.")
 
 

@@ -4,10 +4,9 @@ now."""
 import numpy as np
 import pandas as pd
 
-from dndiv.paper import files, report, tables
+from dndiv.paper import design, files, report, tables
 from dndiv.paper.claims import NOT_TESTED
 from dndiv.paper.files import REFERENCE
-from dndiv.paper.names import SERIES
 
 CLOSE_TO = -9  # powers of ten: values of two processors of one kind differ by less
 CLOSE = 10.0**CLOSE_TO
@@ -98,7 +97,7 @@ def standing() -> str:
     if not known:
         return "Whether the reference is stale is not known: it holds no keys of its units."
     try:
-        names = tuple(name for name in facts["data"] if name != SERIES)  # which is on every machine
+        names = tuple(n for n in facts["data"] if n in design.PRESETS[facts["preset"]].data)
         now = reproduce.keys(facts["preset"], names, facts["data"])
     except ImportError as error:
         return f"Whether the reference is stale is not known: {error}."

@@ -51,14 +51,14 @@ def lines(
         "The 40 %:": _forty(results, values, outcomes.early_accuracy(outcomes.rated(peers))),
         "Scale or decorrelation:": _scale(results, values),
         "Use instead": _instead(results, peers, leaders),
-        "When training goes on,": _lasts(lasting),
+        "When training goes on,": _lasts(results, lasting),
         "At the usual learning rates": _highest(values),
         "In a small convolutional network,": _filtered(convolution, convolution_leaders),
         "Techniques and their rivals:": _tried(results),
         "Techniques at the usual rates, and local minima:": _techniques(results),
         "Redundancy and diversity:": _redundant(results),
         "Diversity before training:": _before(beginnings, outcomes.rated(peers)),
-        "Networks that do not learn at all:": _dead(early),
+        "Networks that do not learn at all:": _dead(early, leaders),
     }
     return _listing(parts)
 
@@ -73,7 +73,7 @@ def _forty_briefly(results: list[Result], values: pd.DataFrame) -> str:
     [whole] = _together(results, "early-40")
     he, default = (measured(whole.alone[scale]) for scale in report.SCALES)
     return (
-        f"In {len(there)} of {len(every)} settings at the usual learning rates "
+        f"In {len(there)} of {len(every)} settings at the usual rates "
         f"({_named(there)}), and {_of_scale(results, values)} of it is left without decorrelation: "
         f"it is the scale of the draw, with biases at zero. The median setting gains "
         f"{_middle(every)}; decorrelation alone {he} over all settings "
@@ -86,10 +86,12 @@ def _used(results: list[Result], values: pd.DataFrame) -> str:
     again = _once_more(found, values)
     few, before = ((deep + flat) for deep, flat, *_ in map(report.kinds, (again, found)))
     better, worse = _count(again, claims.REPRODUCED), len(_opposite(again))
+    ten = sum("10×10, SGD" in r.setting for r in again if r.verdict in claims.REPRODUCED)
     return (
-        f"{_advised(better, worse, len(again))} With both at their best learning rates it is "
-        f"surely better than PyTorch's default by more than {share(found[0].margin)} in {better} "
-        f"of {len(again)} settings and surely worse in {worse} ({_both(found)} on other seeds); "
+        f"{_advised(better, worse, len(again))} With both at their best rates it is surely better "
+        f"than PyTorch's default by more than {share(found[0].margin)} in {better} of {len(again)} "
+        f"settings (in {ten} of these the default hardly learns) and surely worse in {worse} "
+        f"({_both(found)} on other seeds); "
         f"on images with up to five layers better in {_count(few, claims.REPRODUCED)} of "
         f"{len(few)}, worse in {len(_opposite(few))} ({_both(before)}; {_n(r.n for r in again)})"
     )
@@ -128,19 +130,19 @@ def _instead_briefly(results: list[Result], reached: pd.DataFrame, again: pd.Dat
     deep, flat, *_ = report.kinds(found)
     later, alive, relayed = (
         report.kinds(those)[0]
-        for those in (of("lasting"), of("alive"), _once_more(of("relayed"), again))
+        for those in (of("lasting-retuned"), of("alive"), _once_more(of("relayed"), again))
     )
     on_series = again[again.index.get_level_values("data") == names.SERIES]
     series, start = findings.standings(on_series), found[0].group
-    by = " and ".join(f"{measured(vars(r))} with {r.setting.split(', ')[-1]}" for r in filters)
+    by = " and ".join(f"{percent(r.estimate)} with {r.setting.split(', ')[-1]}" for r in filters)
     return (
         f"On images, in narrow rectifier networks of several layers, {_first(reached, start)}; on "
         f"fresh seeds {_middle(deep)} in the median with three or five layers ({_surely(deep)}, "
         f"{_n(r.n for r in deep)}; `alive` {_middle(alive)}, `{design.FOUND}` "
-        f"{_middle(relayed)}), after {design.LASTING_EPOCHS} epochs at the same rates "
-        f"{_middle(later)} ({_surely(later)}). On {names.title(names.SERIES, names.DATA)}, which "
-        f"it was searched on, `{design.FOUND}`: first of {len(series)} in "
-        f"{series.best[design.FOUND]} of {_cells(on_series)}. With one layer "
+        f"{_middle(relayed)}), after {design.LASTING_EPOCHS} epochs, at rates best then, "
+        f"{_middle(later)} ({_surely(later)}). On {names.title(names.SERIES, names.DATA)} "
+        f"`{design.FOUND}`, found on it: first of {len(series)} in "
+        f"{series.best[design.FOUND]} of {_cells(on_series)}. On images with one layer "
         f"{findings.start_title(start)} has {_middle(flat)}, in a small CNN on "
         f"{filters[0].setting.split(', ')[0]} {by} ({_n(r.n for r in filters)})"
     )
@@ -161,10 +163,11 @@ def _against_those_that_led(results: list[Result]) -> str:
     few, _, ten, series = report.kinds(_settings(results, "finding-first"))
     against = few + ten
     return (
-        f"surely better than the best other of {len(design.LEADERS)} that led, by more than "
-        f"{share(against[0].margin)}, in {_count(against, claims.REPRODUCED)} of {len(against)}, "
-        f"worse in {len(_opposite(against))}, and on {names.title(names.SERIES, names.DATA)} worse "
-        f"in {len(_opposite(series))} of {len(series)}"
+        f"surely better than the best other of {len(design.LEADERS)} on the same seeds, by more "
+        f"than {share(against[0].margin)}, in {_count(against, claims.REPRODUCED)} of "
+        f"{len(against)}, worse in {len(_opposite(against))}, and on "
+        f"{names.title(names.SERIES, names.DATA)} worse in {len(_opposite(series))} of "
+        f"{len(series)}"
     )
 
 
@@ -179,8 +182,8 @@ def _rates_briefly(results: list[Result], at_best: pd.DataFrame, again: pd.DataF
     return (
         f"Deep on images {findings.start_title(leader)} is best at {_rates(at_best, leader)}, "
         f"PyTorch's default at {_rates(at_best, 'default')}. None is best everywhere: of "
-        f"{len(design.LEADERS)} that led, `{design.FOUND}` is surely worse than the best other by "
-        f"more than {share(found[0].margin)} in {len(_opposite(found))} of {len(found)} settings, "
+        f"{len(design.LEADERS)} on fresh seeds `{design.FOUND}` is surely worse than the best "
+        f"other by more than {share(found[0].margin)} in {len(_opposite(found))} of {len(found)}, "
         f"{findings.start_title(leader)} in {len(_opposite(led))}"
     )
 
@@ -215,16 +218,17 @@ def _forty(results: list[Result], values: pd.DataFrame, tuned_values: pd.DataFra
         f"{_jointly(_elsewhere(results, values), 'decorrelated', 'default')} without those "
         f"{len(there)}. With both sides at their own best learning rates, in {len(tuned)} "
         f"settings, the estimate is {share(whole.published)} or more in {len(reach)} "
-        f"({_named(reach)}; with 10×10 and SGD the default itself reaches {_ten(tuned_values)}), "
+        f"({_named(reach)}; with 10×10 and SGD the default itself reaches "
+        f"{_ten(tuned_values.default)}), "
         f"surely above {least} in {_count(tuned, claims.REPRODUCED)}, surely "
         f"below -{least} in {len(_opposite(tuned))}, and in the median "
         f"{_middle(tuned)}"
     )
 
 
-def _ten(values: pd.DataFrame) -> str:
-    """What PyTorch's default reaches early in ten layers of 10 with SGD."""
-    reached = values.default.xs(("10×10", "sgd"), level=("setting", "optimizer"))
+def _ten(values: pd.Series) -> str:
+    """What is reached in ten layers of 10 with SGD, by data set."""
+    reached = values.xs(("10×10", "sgd"), level=("setting", "optimizer"))
     means = reached.groupby(level="data").mean()
     return f"{share(means.min())} to {share(means.max())}"
 
@@ -288,14 +292,15 @@ def _gains(deep: list[Result]) -> str:
 
 
 def _surely(found: list[Result]) -> str:
-    """In how many settings the whole interval is above zero, and below."""
-    below = sum(r.high < 0 for r in found)
-    said = f"surely above zero in {sum(r.low > 0 for r in found)} of {len(found)}"
-    return f"{said}, below in {below}" if below else said
+    """In how many settings the whole interval is above the margin, and below minus that."""
+    margin, below = share(found[0].margin), len(_opposite(found))
+    said = f"surely above {margin} in {_count(found, claims.REPRODUCED)} of {len(found)}"
+    return f"{said}, below -{margin} in {below}" if below else said
 
 
-def _lasts(table: pd.DataFrame) -> str:
-    """What is left of starts' gains after the last epoch, by the kind of network."""
+def _lasts(results: list[Result], table: pd.DataFrame) -> str:
+    """What is left of starts' gains after the last epoch, by the kind of network; and what it is
+    at rates that are chosen then."""
     found, said = findings.lasting(table), []
     for network, of in found.groupby("network", sort=False):
         parts = []
@@ -306,12 +311,19 @@ def _lasts(table: pd.DataFrame) -> str:
                 f"{findings.start_title(start)} {percent(early.median)} → {percent(late.median)} "
                 f"({late.above}, {late.below} of {late.of})"
             )
-        said.append(f"{network}: {', '.join(parts)}")
+        said.append(f"{network} ({_n(of.n)}): {', '.join(parts)}")
+    final = outcomes.final_accuracy(outcomes.rated(table)).default
+    lost = _opposite(_settings(results, "finding-lasting"))
+    later = _settings(results, "finding-lasting-retuned")
     return (
         "by the best rates of the first "
         f"{design.EPOCHS} epochs, against PyTorch's default, the median change of early accuracy → "
         f"of that after {table.epoch.max():g} epochs (intervals of this above zero, and below): "
-        f"{'; '.join(said)}; {_n(found.n)}"
+        f"{'; '.join(said)}. With ten layers and SGD the default has {_ten(final)} then. Surely "
+        f"more than {share(later[0].margin)} lost by deep-narrow: {_listed(lost) or 'nowhere'}. "
+        f"Rates of {design.EPOCHS} epochs may favour either side after {table.epoch.max():g}. "
+        "Chosen then, on held-out images, of those and the ones beside them, on images "
+        f"deep-narrow {_gains(later)}"
     )
 
 
@@ -591,16 +603,20 @@ def _techniques(results: list[Result]) -> str:
     )
 
 
-def _dead(early: pd.DataFrame) -> str:
-    found = outcomes.two_parts(early, "decorrelated", "default")
-    some = found[(found.learn < 1) | (found.baseline_learn < 1)]
-    places = [
-        f"{claims.setting_of((row.data, row.setting, row.optimizer))} "
-        f"{share(1 - row.baseline_learn)} and {share(1 - row.learn)} (p = {row.p_learn:.2g})"
-        for row in some.itertuples()
-    ]
+def _dead(early: pd.DataFrame, leaders: pd.DataFrame) -> str:
+    def places(table, start):
+        found = outcomes.two_parts(table, start, "default")
+        some = found[(found.learn < 1) | (found.baseline_learn < 1)]
+        listed = [
+            f"{claims.setting_of((row.data, row.setting, row.optimizer))} "
+            f"{share(1 - row.baseline_learn)} and {share(1 - row.learn)} (p = {row.p_learn:.2g})"
+            for row in some.itertuples()
+        ]
+        return f"{'; '.join(listed)}; none elsewhere" if listed else "none"
+
     return (
-        f"final accuracy below {share(outcomes.LEARNS)}, with PyTorch's default and with the "
-        f"decorrelated start, of the seeds that have both: {'; '.join(places) or 'none'}"
-        f"{'; none elsewhere' * bool(places)}"
+        f"accuracy below {share(outcomes.LEARNS)} after {design.EPOCHS} epochs, of the seeds that "
+        "have both, with PyTorch's default and with the decorrelated start at the usual learning "
+        f"rates: {places(early, 'decorrelated')}. With the default and deep-narrow at their best "
+        f"rates: {places(outcomes.rated(leaders), 'deep_narrow')}"
     )

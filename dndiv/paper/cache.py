@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 
 from dndiv.paper import code, compute, data, files, tables
-from dndiv.paper.design import Convolution, Parity, Training, Unit
+from dndiv.paper.design import Common, Convolution, Parity, Training, Unit
 
 # What these give has its own place in a key: how it is fetched or read does not count.
 GIVEN = {("dndiv.paper.data", "fetch"), ("dndiv.paper.registered", "coefficient")}
@@ -27,7 +27,7 @@ GIVEN = {("dndiv.paper.data", "fetch"), ("dndiv.paper.registered", "coefficient"
 def key(unit: Unit, checksums: Mapping[str, str] | None = None) -> str:
     """The key of a unit, 32 hexadecimal digits.
 
-    checksums: of data sets by name, in place of those of the archives here.
+    checksums: of data sets by name, in place of those of the data here.
     """
     text = json.dumps(parts(unit, checksums), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -41,8 +41,8 @@ def parts(unit: Unit, checksums: Mapping[str, str] | None = None) -> dict:
     found = {"kind": kind, "unit": asdict(unit)}
     if isinstance(unit, Training):
         entries |= {*unit.records, unit.looks}
-    if isinstance(unit, Training | Convolution):
-        found["data"] = checksums[unit.data] if checksums else data.checksum(unit.data)
+    if isinstance(unit, Training | Convolution | Common):
+        found["data"] = (checksums or {}).get(unit.data) or data.checksum(unit.data)
     if isinstance(unit, Training | Parity):
         found["doses"] = [d and astuple(d) for d in compute.doses(unit, per_epoch=1)]
         found["dropout"] = compute.dropout(unit)

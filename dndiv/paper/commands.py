@@ -46,6 +46,14 @@ def reproduce(args) -> int:
     return reproduce.reproduce(args.preset, args.device, args.jobs)
 
 
+def adopt(args) -> int:
+    """Take those of the reference's tables that would come out alike here as if they had been
+    computed here, so that `reproduce` computes what a change is about, and nothing else."""
+    from dndiv.paper import reproduce
+
+    return reproduce.adopt()
+
+
 def status(args) -> int:
     """What of a preset is current, stale, damaged or missing, as `reproduce` judges it; exit status
     1 where something is to be made."""
@@ -178,6 +186,7 @@ def _parser() -> argparse.ArgumentParser:
     names.add_argument("names", nargs="*", default=[*ARCHIVED], choices=DATA_SETS, metavar="NAME")
     command(run, PRESETS, device=True, jobs=True)
     command(reproduce, PRESETS, device=True, jobs=True)
+    command(adopt)
     command(status, PRESETS)
     command(notebook, PRESETS, device=True).add_argument("source", type=Path)
     checked = command(check, (*PRESETS, REFERENCE))

@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from functools import cache
 
@@ -14,10 +15,18 @@ from torch.nn import functional as F
 
 from dndiv import diversity, init, population, streams
 from dndiv.dosing import Dosing
-from dndiv.paper import convolutions, data, design, registered
+from dndiv.paper import common, convolutions, data, design, registered
 from dndiv.paper.arms import Arm, Place
 from dndiv.paper.convolutions import Convolutions
-from dndiv.paper.design import Convolution, Directions, Parity, Training, Unit, hidden_layers
+from dndiv.paper.design import (
+    Common,
+    Convolution,
+    Directions,
+    Parity,
+    Training,
+    Unit,
+    hidden_layers,
+)  # fmt: skip
 from dndiv.paper.starts import start_
 from dndiv.population import Optimizer, Population
 from dndiv.techniques import TECHNIQUES, Dose
@@ -481,9 +490,25 @@ def _convolution(unit: Convolution, device: str) -> list[Row]:
     return found
 
 
+def _common(unit: Common, device: str) -> list[Row]:
+    """``loss``, the mean over the first steps, after them; and ``accuracy`` after an epoch."""
+    dataset, optimizer = data.load(unit.data), Optimizer(*design.learning_rate(unit.optimizer))
+    per_epoch = common.steps_per_epoch(dataset)
+    loss, accuracy = torch.zeros(2, len(unit.seeds), len(unit.arms), dtype=torch.float64)
+    for s, seed in enumerate(unit.seeds):
+        for a, arm in enumerate(unit.arms):
+            course = common.steps(unit.setting, arm.start, seed, optimizer, dataset, device)
+            nets, losses = zip(*itertools.islice(course, per_epoch))
+            loss[s, a] = sum(losses[: design.FIRST_STEPS]) / design.FIRST_STEPS
+            accuracy[s, a] = common.accuracy(nets[-1], dataset)
+    found = each(unit, design.FIRST_STEPS / per_epoch, loss=loss)
+    return found + each(unit, 1, accuracy=accuracy)
+
+
 KINDS: dict[str, Callable[[Unit, str], list[Row]]] = {
     "Training": _training,
     "Parity": _parity,
     "Directions": _directions,
     "Convolution": _convolution,
+    "Common": _common,
 }

@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import special
 
 from dndiv.paper import claims, design, files, outcomes, tables
-from dndiv.paper.effects import interval, ratio
+from dndiv.paper.effects import interval, of_ratio, ratio
 from dndiv.paper.files import REFERENCE
 from dndiv.paper.names import CELL
 
@@ -35,7 +35,13 @@ Bounds = tuple[np.ndarray, np.ndarray]
 
 # Candidates: of treated and baseline values, [draws, seeds], the ends of the interval, [draws].
 def chosen(t: np.ndarray, b: np.ndarray) -> Bounds:
-    """The one that ``effects.effect`` has: the wider of t and its correction for skewness."""
+    """The one that ``effects.effect`` has: the wider of t and its correction for skewness, on the
+    logarithm of the ratio."""
+    return of_ratio(*ratio(t, b))
+
+
+def linear(t: np.ndarray, b: np.ndarray) -> Bounds:
+    """The same of the ratio itself, whose ends may be impossible."""
     return interval(*ratio(t, b))
 
 
@@ -102,7 +108,8 @@ def _resampled(t, b):
 
 
 CANDIDATES: dict[str, Callable[[np.ndarray, np.ndarray], Bounds]] = {
-    "t, corrected for skewness": chosen,
+    "t, log ratio, corrected for skewness": chosen,
+    "t, corrected for skewness": linear,
     "t, delta method": delta,
     "t, log ratio": log_ratio,
     "Fieller": fieller,

@@ -6,7 +6,7 @@ so that a table does not depend on how many processes made it. For another netwo
 arm or number of seeds, change a line here: what depends on it is computed anew, and nothing else.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -30,6 +30,9 @@ PIXELS = 784  # of MNIST and Fashion-MNIST
 # Beside the perceptrons, a small convolutional network on few images: two layers of 3×3 filters,
 # each of which halves the sides of the image; mini-batches of 64
 CONVOLUTIONAL, FILTERS, FEW_IMAGES, FEW_BATCH = "convolutional", (8, 16), 10_000, 64
+# And networks in common use, on digits as small colour images
+COMMON = ("perceptron", "cnn", "cnn_batch_norm", "resnet18", "transformer")
+COMMON_DATA, FIRST_STEPS = "Digits", 10
 EPOCHS = 5  # the paper's "first 5 epochs"
 INIT_BATCH = 1024  # training images that data-aware initializations look at
 HELD_OUT = 1000  # training images that are never trained on: diversity is measured on them
@@ -184,7 +187,7 @@ class Directions:
 @typed
 @dataclass(frozen=True)
 class Convolution:
-    """Small convolutional networks on the first ``FEW_IMAGES`` of a data set; their accuracy and
+    """Small convolutional networks on ``FEW_IMAGES`` of a data set, drawn once; their accuracy and
     loss before training and after each epoch."""
 
     data: str
@@ -205,7 +208,28 @@ class Convolution:
                 raise ValueError(f"convolutional networks take starts alone, not the arm {arm}")
 
 
-Unit = Training | Parity | Directions | Convolution
+@typed
+@dataclass(frozen=True)
+class Common:
+    """A network in common use, as it is made and as ``dndiv.decorrelate_(model, inputs=)`` leaves
+    it: the mean loss of its first ``FIRST_STEPS`` steps, and its accuracy after an epoch."""
+
+    setting: str  # a name in COMMON
+    optimizer: str
+    arms: tuple[Arm, ...]  # starts
+    seeds: tuple[int, ...]
+    data: str = field(default=COMMON_DATA, init=False)
+
+    def __post_init__(self):
+        choose("network", self.setting, COMMON)
+        learning_rate(self.optimizer)
+        _set_arms(self, "arms")
+        _check_arms(self.arms, self.seeds)
+        for arm in self.arms:
+            choose("start of a network in common use", str(arm), COMMON_ARMS)
+
+
+Unit = Training | Parity | Directions | Convolution | Common
 
 
 def _set_arms(unit: Unit, *fields: str) -> None:
@@ -340,6 +364,8 @@ CONVOLVED = (
 LEADERS = ("default", "decorrelated", "looks_linear", "alive", FOUND, "deep_narrow")
 # whether what they gain early is still there when training goes on
 LASTING, LASTING_EPOCHS = ("default", "decorrelated", FOUND, "deep_narrow"), 20
+LATER = ("default", "deep_narrow")  # of these, at rates that are chosen anew after all epochs
+COMMON_ARMS = ("default", "balanced")
 PLACES = (*PEER_SETTINGS, CONVOLUTIONAL, SERIES)  # images in each setting, and series
 RATES = {  # half a decade apart; wide enough that what is best has, mostly, worse on both sides
     "sgd": (0.003, 0.01, 0.03, 0.1, 0.3, 1),
@@ -386,11 +412,14 @@ class Preset:
     peer_seeds: dict[str, int]  # of starts at their best rates
     leader_seeds: dict[str, int]  # of those that led, once more
     lasting_seeds: dict[str, int]  # of those that train on
+    later_seeds: int  # of each part of those whose rates are chosen then
     # on images, and on series, which are cheap:
     dose_seeds: tuple[int, int]  # of coefficients of techniques and their rivals, likewise
     rival_seeds: tuple[int, int]  # of techniques and their rivals
     map_seeds: int
+    common_seeds: dict[str, int]  # of networks in common use, by name
     widths: tuple[int, ...] = WIDTHS
+    lasting_epochs: int = LASTING_EPOCHS
     technique_settings: tuple[str, ...] = tuple(SETTINGS)
     parities: tuple[tuple[str, str], ...] = PARITIES
     peer_settings: tuple[str, ...] = PEER_SETTINGS
@@ -411,7 +440,9 @@ PRESETS = {
         technique_seeds=by_setting(3, 4), held_seeds=by_setting(2, 2), variant_seeds=1,
         intervention_seeds=by_setting(2, 3), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
         peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
-        lasting_seeds=dict.fromkeys(PLACES, 2), dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
+        lasting_seeds=dict.fromkeys(PLACES, 2), lasting_epochs=6, later_seeds=2,
+        dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
+        common_seeds=dict.fromkeys(COMMON[:2], 2),
         widths=(2, 8, 32), technique_settings=("tiny",), parities=PARITIES[:1],
         peer_settings=("tiny",), map_depths=(1, 3), map_widths=(4, 8), convolved=CONVOLVED[:5],
     ),
@@ -421,7 +452,9 @@ PRESETS = {
         technique_seeds=by_setting(2, 3), held_seeds=by_setting(2, 2), variant_seeds=1,
         intervention_seeds=by_setting(1, 2), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
         peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
-        lasting_seeds=dict.fromkeys(PLACES, 2), dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
+        lasting_seeds=dict.fromkeys(PLACES, 2), later_seeds=2,
+        dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
+        common_seeds=dict.fromkeys(COMMON, 2),
         widths=(2, 8, 32), technique_settings=("tiny",), peer_settings=("tiny",),
         map_depths=(1, 3), map_widths=(4, 8), convolved=CONVOLVED[:5],
     ),
@@ -435,7 +468,9 @@ PRESETS = {
         peer_seeds=dict.fromkeys(PLACES, 10) | {"tiny": 20, CONVOLUTIONAL: 20, SERIES: 40},
         leader_seeds=dict.fromkeys(PLACES, 20) | {"shallow": 10, CONVOLUTIONAL: 60, SERIES: 40},
         lasting_seeds=dict.fromkeys(PLACES, 10) | {"shallow": 5, "tiny": 20, SERIES: 40},
+        later_seeds=20,
         dose_seeds=(5, 10), rival_seeds=(20, 100), map_seeds=8,
+        common_seeds=dict.fromkeys(COMMON, 20) | {"resnet18": 10},
     ),
 }  # fmt: skip
 
@@ -675,8 +710,37 @@ def leaders(preset: Preset, names: Sequence[str]) -> list[Unit]:
 
 def lasting(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """Some of these, when training goes on at the same rates."""
-    options = {"epochs": LASTING_EPOCHS}
+    options = {"epochs": preset.lasting_epochs}
     return _at_best_rates(preset, names, LASTING, preset.lasting_seeds, CONFIRMING, **options)
+
+
+def later(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """The first of them on images against PyTorch's default, in networks of several layers, each at
+    its best rate of the first epochs and at those beside it: by inputs held out of training, which
+    choose one after all epochs, and on the seeds of ``lasting``."""
+    kinds = (  # first seed, and what is recorded
+        (TUNING_SEED, {"records": ("accuracy in training",), "tuned": True}),
+        (CONFIRMING, {}),
+    )
+    deep = [s for s in preset.technique_settings if len(SETTINGS[s]) > 1]
+    return [
+        Training(*cell[:2], f"{cell[2]}@{rate:g}", starts, block, preset.lasting_epochs, **options)
+        for cell in cells(names, deep)
+        for rate, starts in _beside_best(cell, LATER).items()
+        for first, options in kinds
+        for block in blocks(cell[0], preset.later_seeds, 2 * SEEDS_PER_UNIT, first)
+    ]
+
+
+def _beside_best(cell: tuple[str, str, str], starts: Sequence[str]) -> dict[float, tuple[str, ...]]:
+    """Rates of the grid, with the starts whose best one it is, or beside it."""
+    grid = sorted(rates_of(cell))
+    found: dict[float, tuple[str, ...]] = {}
+    for start in starts:
+        at = grid.index(registered_rates(*cell, start))
+        for rate in grid[max(at - 1, 0) : at + 2]:
+            found[rate] = (*found.get(rate, ()), start)
+    return found
 
 
 def _at_best_rates(preset, names, starts, seeds, first, twins=None, epochs=EPOCHS) -> list[Unit]:
@@ -764,6 +828,16 @@ def where(preset: Preset, names: Sequence[str]) -> list[Unit]:
     ]  # fmt: skip
 
 
+def common(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """What one line does to networks in common use, at the usual learning rates."""
+    return [
+        Common(network, optimizer, COMMON_ARMS, block)
+        for network, count in preset.common_seeds.items()
+        for optimizer in LEARNING_RATES
+        for block in blocks(COMMON_DATA, count)
+    ]
+
+
 EXPERIMENTS = {
     "directions": directions,
     "early": early,
@@ -778,11 +852,13 @@ EXPERIMENTS = {
     "peers": peers,
     "leaders": leaders,
     "lasting": lasting,
+    "later": later,
     "beginnings": beginnings,
     "convolution": convolution,
     "convolution_leaders": convolution_leaders,
     "rivals": rivals,
     "where": where,
+    "common": common,
 }
 # A table has all rows of the experiment of its name, but for these two, which share the units of
 # one: what is known of all arms, and what is known of the observed ones.
@@ -805,8 +881,8 @@ def units(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:
     return EXPERIMENTS[experiment](PRESETS[preset], names)
 
 
-def queue(preset: str, names: Sequence[str]) -> list[Unit]:
-    """The units of all experiments, each once, in the order in which they are given out: those of
-    the first experiments are the shortest, and come last."""
-    every = (u for name in reversed(EXPERIMENTS) for u in units(name, preset, names))
-    return list(dict.fromkeys(every))
+def queue(preset: str, names: Sequence[str], which: Collection[str] | None = None) -> list[Unit]:
+    """The units of all experiments, or of some, each once, in the order in which they are given
+    out: those of the first experiments are the shortest, and come last."""
+    of = [name for name in reversed(EXPERIMENTS) if which is None or name in which]
+    return list(dict.fromkeys(u for name in of for u in units(name, preset, names)))

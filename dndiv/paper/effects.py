@@ -52,8 +52,7 @@ def effect(treated: Sequence[float], baseline: Sequence[float], test: bool = Tru
             f"treated and baseline are paired by seed: shapes {t.shape} and {b.shape} do not match"
         )
     estimate, u = ratio(t, b)
-    low, high = interval(estimate, u)
-    low = _possible(low, t)
+    low, high = of_ratio(estimate, u)
     p = _permuted(t - b, _flips(len(t))) if test and len(t) > 1 else np.nan
     return Effect(float(estimate), float(low), float(high), p, len(t))
 
@@ -65,16 +64,10 @@ def between(treated: Sequence[float], baseline: Sequence[float], test: bool = Tr
         raise ValueError(f"both groups need finite values, not {t} and {b}")
     estimate = _quotient(t, b)[0] - 1
     parts = (t - t.mean()) / len(t), -(1 + estimate) * (b - b.mean()) / len(b)
-    low, high = interval(estimate, *(u / b.mean() for u in parts))
-    low = _possible(low, t)
+    low, high = of_ratio(estimate, *(u / b.mean() for u in parts))
     test = test and min(len(t), len(b)) > 1
     p = _permuted(np.append(t, b), _splits(len(t), len(b))) if test else np.nan
     return Effect(float(estimate), float(low), float(high), p, len(t) + len(b))
-
-
-def _possible(low, t):
-    """The lower end of a relative effect: what is not negative loses no more than all of it."""
-    return np.where(t.min(-1) >= 0, np.maximum(low, -1), low)
 
 
 def ratio(t: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -117,6 +110,18 @@ def interval(
         return 3 / skewness * (np.cbrt(1 + skewness * (x - skewness / 6)) - 1)
 
     return (estimate - error * np.maximum(t, hall(t)), estimate + error * np.maximum(t, -hall(-t)))
+
+
+def of_ratio(estimate: np.ndarray, *parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """``interval`` of a relative effect, that of the ratio's logarithm: both ends are possible, and
+    the same whichever of the two is the baseline. Of a ratio that has none, of the ratio itself."""
+    share = 1 + np.asarray(estimate)
+    some = share > 0
+    scale = np.where(some, share, 1)
+    plain = interval(estimate, *parts)
+    logs = interval(np.log(scale), *(u / scale[..., None] for u in parts))
+    low, high = (np.where(some, np.expm1(of), at) for of, at in zip(logs, plain))
+    return low, high
 
 
 def _error(parts):
@@ -226,9 +231,7 @@ def without_each(statistic: Callable[..., Effect], *samples: np.ndarray) -> list
     if statistic not in (effect, mean):
         return [statistic(*sample) for sample in zip(*left)]
     estimates, u = contributions(statistic, *left)
-    low, high = interval(estimates, u)
-    if statistic is effect:
-        low = _possible(low, left[0])
+    low, high = (of_ratio if statistic is effect else interval)(estimates, u)
     return [Effect(*map(float, of), n=n - 1) for of in zip(estimates, low, high)]
 
 

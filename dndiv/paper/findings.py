@@ -659,12 +659,48 @@ def lasting(table: pd.DataFrame) -> pd.DataFrame:
     pairs = [(start, "default") for start in design.LASTING[1:]]
     parts = {when: outcomes.effects(of, pairs) for when, of in values.items()}
     found = pd.concat(parts, names=["when"]).reset_index("when")
-    return found.assign(network=[_kind(*cell) for cell in zip(found.data, found.setting)])
+    return found.assign(network=[_kind(*cell) for cell in found[CELL].itertuples(index=False)])
 
 
-def _kind(data: str, setting: str) -> str:
-    layers = {1: "one hidden layer", 10: "ten"}.get(len(hidden_layers(setting)), "three or five")
-    return title(data, DATA) if data == SERIES else f"images, {layers}"
+FEW_LAYERS = "images, three or five layers"
+
+
+def _kind(data: str, setting: str, optimizer: str) -> str:
+    """Apart are ten layers by optimizer: with SGD the default hardly learns, with Adam it does."""
+    depth = len(hidden_layers(setting))
+    if depth == 10:
+        return f"ten layers, {OPTIMIZERS[optimizer]}"
+    if data == SERIES:
+        return f"{title(data, DATA)}, up to five layers"
+    return "images, one layer" if depth == 1 else FEW_LAYERS
+
+
+def lasting_without_ten(table: pd.DataFrame) -> dict[str, Effect]:
+    """The change of accuracy after the last epoch against PyTorch's default, over all settings but
+    ten layers, by start."""
+    values = outcomes.final_accuracy(outcomes.rated(table))
+    values = values[values.index.get_level_values("setting") != "10×10"]
+    return {s: outcomes.jointly(values, (s, "default")) for s in reversed(design.LASTING[1:])}
+
+
+def retuned(table: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """What deep-narrow changes after the last epoch against PyTorch's default, both at rates that
+    are chosen then: beside the columns of ``outcomes.effects`` the rates, ``default`` and
+    ``deep_narrow``; moved, how many of the two are not those of the first epochs; and estimate_,
+    low_, high_ and n_ at those.
+
+    table: "later". before: "lasting".
+    """
+    rows, pairs = outcomes.rated(table), [design.LATER[::-1]]
+    chosen = outcomes.later_rates(rows)
+    first = outcomes.rated(before)[[*CELL, "arm", "rate"]].drop_duplicates()
+    same = chosen.merge(first, on=[*CELL, "arm"], suffixes=("", "_first"))
+    moved = (same.rate != same.rate_first).groupby([same[name] for name in CELL]).sum()
+    rates = chosen.pivot(index=CELL, columns="arm", values="rate")
+    then = outcomes.effects(outcomes.final_accuracy(outcomes.rated(before)), pairs)
+    beside = then.set_index(CELL)[["estimate", "low", "high", "n"]].add_suffix("_")
+    found = outcomes.effects(outcomes.retuned(rows), pairs).set_index(CELL)
+    return found.join(rates).join(moved.rename("moved")).join(beside).reset_index()
 
 
 AT_START = ("effective_rank", "correlation", "similarity")  # of ``MEASURES``
@@ -952,3 +988,15 @@ def footprint(provenance: dict) -> pd.DataFrame:
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.loc["all"] = table.sum()
     return table.assign(kwh=table.hours * WATTS / 1000).astype({"units": int})
+
+
+# ------------------------------------------------------------------------- use it in your net
+def common_effects(table: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """What ``dndiv.decorrelate_`` does to a measure of networks in common use: network, optimizer,
+    seeds, the means as they are and decorrelated, and the relative effect with its interval."""
+    values = outcomes.wide(table[table.measure == measure], ["seed"], "arm")
+    means = values.groupby(level=CELL, sort=False).mean().reset_index()
+    plain, treated = design.COMMON_ARMS
+    found = outcomes.effects(values, [(treated, plain)]).merge(means, on=CELL)
+    columns = ["setting", "optimizer", "n", plain, treated, "estimate", "low", "high"]
+    return found[columns].rename(columns={"setting": "network"})

@@ -38,6 +38,12 @@ STARTS = {
     "anyinit": "AnyInit",
     "anyinit_decorrelated": "AnyInit, decorrelated",
 }
+NETWORKS = {
+    "cnn": "CNN",
+    "cnn_batch_norm": "CNN with batch norm",
+    "resnet18": "ResNet-18",
+    "transformer": "Transformer",
+}
 TECHNIQUES = {
     "activation_decorrelation": "DeCov",
     "log_volume": "log-volume",

@@ -66,6 +66,7 @@ def content(preset: str) -> dict:
         )
     results = registered(report.read(folder / "claims.json"))
     facts = files.stored(folder / "provenance.json")
+    images = {*facts.get("data", ())} - {names.SERIES}
     covered, changed = folder / "coverage.csv", folder / "verdicts_changed.md"
     enough = preset in ("paper", REFERENCE)
     return {
@@ -73,7 +74,7 @@ def content(preset: str) -> dict:
         "preset": preset,
         "folder": folder,
         "facts": facts,
-        "notice": facts.get("notice") or DIGITS * ("Digits" in facts.get("data", ())),
+        "notice": facts.get("notice") or DIGITS * (images == {"Digits"}),
         "findings": _findings(results, preset),
         "claims": [_claim(name, results) for name in dict.fromkeys(r.claim for r in results)],
         "verdicts": [_verdict(r) for r in results],
@@ -136,7 +137,7 @@ def _middle(joint: Result, found: list[Result]) -> str:
 
 
 def _group(r: Result) -> str:
-    return names.title(r.group, names.TECHNIQUES) if r.group else ""
+    return names.title(r.group, names.STARTS | names.TECHNIQUES) if r.group else ""
 
 
 def _verdict(r: Result) -> dict:
@@ -165,7 +166,6 @@ def _provenance(facts: dict) -> list[tuple[str, str]]:
         **facts.get("arithmetic", {}),
         **facts.get("versions", {}),
         **{f"SHA-256 of {title}": digest for title, digest in facts.get("data", {}).items()},
-        "keys of all units": facts.get("keys"),
     }
     return [(name.replace("_", " "), str(v)) for name, v in found.items() if v not in (None, "")]
 

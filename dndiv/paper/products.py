@@ -8,12 +8,13 @@ import time
 from collections.abc import Sequence
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from dndiv.paper import compute, design
-from dndiv.paper.design import Convolution, Parity, Training, Unit, hidden_layers
+from dndiv.paper import common, compute, data, design
+from dndiv.paper.design import Common, Convolution, Parity, Training, Unit, hidden_layers
 from dndiv.paper.findings import CLASSES, INPUTS, multiplications
 from dndiv.paper.names import SERIES
-from dndiv.population import steps_per_epoch
+from dndiv.population import Optimizer, steps_per_epoch
 
 IMAGES = {  # for training and for tests
     "MNIST": (60_000, 10_000),
@@ -53,6 +54,8 @@ def macs(unit: Unit) -> int:
         return _training(unit)
     if isinstance(unit, Convolution):
         return _convolution(unit)
+    if isinstance(unit, Common):
+        return _common(unit)
     return _parity(unit) if isinstance(unit, Parity) else 0
 
 
@@ -102,6 +105,18 @@ def _convolution(unit: Convolution) -> int:
     trained = design.EPOCHS * min(trained_on, design.FEW_IMAGES) * (3 * forward - entry)
     tested = (design.EPOCHS + 1) * tested_on * forward
     return len(unit.arms) * len(unit.seeds) * (trained + tested)
+
+
+def _common(unit: Common) -> int:
+    """As PyTorch counts a step, and a way through test images."""
+    dataset, optimizer = data.load(unit.data), Optimizer(*design.learning_rate(unit.optimizer))
+    with FlopCounterMode(display=False) as step:
+        start = design.COMMON_ARMS[0]
+        net, _ = next(common.steps(unit.setting, start, 0, optimizer, dataset, "cpu"))
+    with FlopCounterMode(display=False) as test:
+        common.accuracy(net, dataset)
+    flops = common.steps_per_epoch(dataset) * step.get_total_flops() + test.get_total_flops()
+    return len(unit.arms) * len(unit.seeds) * flops // 2
 
 
 def _images(unit: Training | Convolution) -> tuple[int, int, int]:

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -90,6 +91,17 @@ def peak_memory(children: bool = False) -> int:
     whose = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)[: 1 + children]
     peak = max(resource.getrusage(who).ru_maxrss for who in whose)
     return peak // (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, else KiB
+
+
+def union(spans: Iterable[Sequence[float]]) -> list[list[float]]:
+    """Intervals [start, end] as disjoint ones, in their order."""
+    found: list[list[float]] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1][1] = max(found[-1][1], end)
+        else:
+            found.append([start, end])
+    return found
 
 
 def record(folder: Path, facts: dict, step: str = "", seconds: float = 0.0) -> None:

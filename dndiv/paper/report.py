@@ -321,8 +321,9 @@ def covers(coverage: pd.DataFrame) -> str:
         "reproduced. It is worst where one network or two of many do not learn, for many draws "
         f"have none of them, and where seeds are few: with 10, {100 * ten.coverage:.1f} % and "
         f"{100 * ten_.coverage:.1f} % in the mean, {100 * ten.worst_coverage:.1f} % and "
-        f"{100 * ten_.worst_coverage:.1f} % in the worst. Means over all settings, rank "
-        "correlations and times were not simulated."
+        f"{100 * ten_.worst_coverage:.1f} % in the worst. Fewer seeds, final accuracies, "
+        "the convolutional network, means over all settings, rank correlations and times were not "
+        "simulated."
     )
 
 
@@ -441,7 +442,7 @@ def generated(text: str, folder: Path) -> str:
         "coverage": lambda: covers(pd.read_csv(folder / "coverage.csv")),
         "times": lambda: _times(files.stored(folder / "provenance.json")),
         "speed": lambda: (folder / "bench" / "table.md").read_text("utf8").strip(),
-        "scale": lambda: (folder / "scale.md").read_text("utf8").strip(),
+        "scale": lambda: _scale(folder),
         "assumptions": assumptions,
     }
 
@@ -450,6 +451,13 @@ def generated(text: str, folder: Path) -> str:
         return f"<!-- begin {match[1]} -->\n{parts[match[1]]()}\n<!-- end {match[1]} -->"
 
     return re.sub(r"<!-- begin (\S+) -->.*?<!-- end \1 -->", fill, text, flags=re.DOTALL)
+
+
+def _scale(folder: Path) -> str:
+    """What `make scale` has written; and that the run has other units by now, where it has."""
+    text = (folder / "scale.md").read_text("utf8").strip()
+    units = f"{_together(files.stored(folder / 'provenance.json'))['units']:,} units"
+    return text if f"\n{units}" in text else f"{text} By now the run has {units}."
 
 
 PAGES = ("README.md", "docs/results.md", "docs/assumptions.md")  # that have generated parts
@@ -510,36 +518,44 @@ def _distance(facts: dict) -> str:
     said = ", ".join(f"{name} {part}" for name, part in parts.items() if part != "not measured")
     return (
         "Training over its matrix products alone, at the speed of a large one when each unit was "
-        f"computed: {over_products(facts.get('training', {}))}{'; ' * bool(said)}{said}."
+        f"computed: {over_products(_together(facts))}{'; ' * bool(said)}{said}."
     )
+
+
+def _together(facts: dict) -> dict[str, float]:
+    """What all experiments took: the sums of what each did, and clock_seconds, while any of the
+    timed_units was computed."""
+    every = facts["experiments"].values()
+    sums = ("units", "unit_seconds", "rated_units", "rated_seconds", "product_seconds")
+    found = {name: sum(e.get(name, 0) for e in every) for name in (*sums, "timed_units")}
+    spans = provenance.union(span for e in every for span in e.get("spans", ()))
+    return found | {"clock_seconds": sum(end - start for start, end in spans)}
 
 
 def _times(facts: dict) -> str:
     """Run times and memory of the reference run, with the machine named."""
     machine, steps, versions = facts["machine"], facts["steps"], facts["versions"]
     units = facts["experiments"].values()
-    trained = facts.get("training") or {
-        key: sum(e[key] for e in units) for key in ("units", "unit_seconds")
-    }
-    count, work = trained["units"], trained["unit_seconds"]
+    trained = _together(facts)
+    count, work, timed = (trained[key] for key in ("units", "unit_seconds", "timed_units"))
     peak = max(e["peak_memory_mib"] for e in units) / 1024
     lines = [("step", "time", "peak memory of its largest process")]
     cores = machine["cores"]
-    known = trained.get("timed_units") == count
+    known = timed == count
     clock = (trained["clock_seconds"] if known else work / cores) / 60
     least = "" if known else "at least "  # of units that do not know when they were computed
     time = f"{work / 60:.0f} min of single-threaded work, {least}{clock:.0f} min on {cores} cores"
-    lines.append((f"training, {count} units", time, f"{peak:.1f} GiB"))
+    lines.append((f"training, {count:,} units", time, f"{peak:.1f} GiB"))
     books = [s for name, s in steps.items() if name not in ("setup", "tables")]
     minutes = sum(s["seconds"] for s in books) / 60 / 2
     peak = max(s["peak_memory_mib"] for s in books) / 1024
     lines.append(
         (f"{len(books)} notebooks, two at a time", f"{minutes:.1f} min", f"{peak:.1f} GiB")
     )
-    kept = count - trained.get("timed_units", 0)
+    others = sorted({e["adopted"]["processor"] for e in units if "adopted" in e})
     older = (
-        f" {kept} of the {count} units are kept from runs before, with the seconds that they took "
-        "then, perhaps on another processor of this kind."
+        f" {count - timed:,} of the {count:,} units are kept from runs before, with the seconds "
+        f"that they took then, on {', '.join(others) or 'perhaps another processor of this kind'}."
     )
     return f"""{_markdown(lines)}
 

@@ -8,6 +8,7 @@ made again.
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -15,11 +16,20 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from dndiv.paper import code, files, notebooks, provenance, tables
 from dndiv.paper.code import Name
-from dndiv.paper.design import EXPERIMENTS, PRESETS, queue, table_names, units
+from dndiv.paper.design import (
+    COMMON_DATA,
+    EXPERIMENTS,
+    PARTS,
+    PRESETS,
+    queue,
+    table_names,
+    units,
+)  # fmt: skip
 from dndiv.paper.files import atomically
 from dndiv.paper.names import SERIES
 
@@ -97,21 +107,68 @@ def status(preset: str) -> int:
 
 def table_entry(name: str, preset: str, names: Sequence[str]) -> Entry:
     """The entry of a table, on the data sets ``names``."""
-    from dndiv.paper import run
-
-    experiment, _ = run.source(name)
+    experiment = _experiment(name)
     return _table_entry(name, preset, {experiment: _unit_keys(experiment, preset, names)})
 
 
 def _table_entry(name: str, preset: str, made_from: Mapping[str, str]) -> Entry:
-    from dndiv.paper import run
+    made = _digest(made_from[_experiment(name)], _parts())
+    return f"tables/{name}", tables.path(name, preset), made
 
-    parts = code.digest([("dndiv.paper.design", "PARTS")])
-    return (
-        f"tables/{name}",
-        tables.path(name, preset),
-        _digest(made_from[run.source(name)[0]], parts),
+
+def _experiment(table: str) -> str:
+    """The experiment that a table is of."""
+    return PARTS.get(table, (table,))[0]
+
+
+def _parts() -> str:
+    """The digest of how tables are parts of experiments."""
+    return code.digest([("dndiv.paper.design", "PARTS")])
+
+
+def _recorded(preset: str) -> dict:
+    """What a preset's provenance holds."""
+    return files.known(files.results(preset) / "provenance.json")
+
+
+def _alike(facts: Mapping, made_from: Mapping[str, str]) -> dict[str, dict]:
+    """What a provenance has recorded of experiments whose units have these keys, by name."""
+    found = facts.get("experiments")
+    recorded = found.items() if isinstance(found, dict) else ()
+    return {
+        name: entry
+        for name, entry in recorded
+        if isinstance(entry, dict) and entry.get("keys") == made_from.get(name)
+    }
+
+
+def adopt() -> int:
+    """Take the reference's tables that would come out alike here into results/<its preset>, as if
+    they had been computed there: of a change, `make reproduce` then computes what it is about.
+    Returns 0."""
+    from dndiv.paper import data
+
+    there, facts = files.results(files.REFERENCE), _recorded(files.REFERENCE)
+    state = State(facts["preset"])
+    names, notice = data.resolve(PRESETS[state.preset].data)
+    if notice:
+        raise ValueError(f"the reference is of other data than those here: {notice}")
+    made_from = keys(state.preset, names)
+    entries = {name: _table_entry(name, state.preset, made_from) for name in table_names()}
+    own = _alike(_recorded(state.preset), made_from)
+    alike = _alike(facts, made_from) if facts.get("parts") == _parts() else {}
+    taken = {n: e for n, e in entries.items() if _experiment(n) in alike and not state.holds(*e)}
+    for _, file, _ in taken.values():
+        atomically(file, partial(shutil.copyfile, there / "tables" / file.name))
+    state.note(*taken.values())
+    made = {"commit": facts["commit"], **facts["machine"], **facts["arithmetic"]}
+    adopted = {n: {"adopted": made} | alike[n] for n in map(_experiment, taken)}
+    provenance.record(state.folder, {**facts, "experiments": own | adopted, "steps": {}})
+    print(
+        f"Taken from the reference into {state.folder}: {len(taken)} of {len(entries)} tables. "
+        f"`make reproduce PRESET={state.preset}` makes all others."
     )
+    return 0
 
 
 def make_tables(state: "State", device: str, jobs: int | None) -> bool:
@@ -126,17 +183,20 @@ def make_tables(state: "State", device: str, jobs: int | None) -> bool:
     made_from = keys(preset, names)
     entries = {name: _table_entry(name, preset, made_from) for name in table_names()}
     stale = {name: entry for name, entry in entries.items() if not state.holds(*entry)}
-    recorded = files.known(state.folder / "provenance.json").get("experiments")
-    if not stale and isinstance(recorded, dict):
+    recorded = _alike(_recorded(preset), made_from)
+    todo = {name for name in EXPERIMENTS if name not in recorded} | {*map(_experiment, stale)}
+    if not todo:
         return False
-    todo = run.all_missing(preset, names)  # all have a part in what is recorded
     _say(notice or f"data: {', '.join(data.DATA[n] for n in names)}")
-    run.compute_units(preset, todo, device, jobs)
+    run.compute_units(preset, run.all_missing(preset, names, todo), device, jobs)
     wrote = time.perf_counter()
     run.write(preset, names, list(stale), jobs)
     state.note(*stale.values())
     experiments = {
-        name: run.cost(name, preset, names) | {"keys": made_from[name]} for name in EXPERIMENTS
+        name: run.cost(name, preset, names) | {"keys": made_from[name]}
+        if name in todo
+        else recorded[name]
+        for name in EXPERIMENTS
     }
     facts = {
         "preset": preset,
@@ -146,9 +206,11 @@ def make_tables(state: "State", device: str, jobs: int | None) -> bool:
         "arithmetic": run.arithmetic(jobs),
         "device": device,
         "notice": notice,
-        "data": {name: data.checksum(name) for name in dict.fromkeys((*names, SERIES))},
+        "data": {
+            name: data.checksum(name) for name in dict.fromkeys((*names, SERIES, COMMON_DATA))
+        },
         "experiments": experiments,
-        "training": run.training(preset, names),
+        "parts": _parts(),
     }
     provenance.record(state.folder, facts, step="tables", seconds=time.perf_counter() - wrote)
     ready = Path(sys.prefix) / "ready"  # left by `make setup`

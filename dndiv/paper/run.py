@@ -6,7 +6,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -69,9 +69,9 @@ def missing(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:
     return [u for u in design.units(experiment, preset, names) if not cache.holds(u)]
 
 
-def all_missing(preset: str, names: Sequence[str]) -> list[Unit]:
-    """Those of all experiments, as one queue, so that no process waits where one of them ends."""
-    return [unit for unit in design.queue(preset, names) if not cache.holds(unit)]
+def all_missing(preset: str, names: Sequence[str], which: Collection[str]) -> list[Unit]:
+    """Those of several experiments, as one queue, so that no process waits where one ends."""
+    return [unit for unit in design.queue(preset, names, which) if not cache.holds(unit)]
 
 
 def compute_units(preset: str, todo: Sequence[Unit], device: str, jobs: int | None) -> None:
@@ -92,10 +92,16 @@ def write(preset: str, names: Sequence[str], which: Sequence[str], jobs: int | N
 
 
 def cost(experiment: str, preset: str, names: Sequence[str]) -> dict:
-    """What the units of an experiment on disk took, as ``_taken``; and memory of the largest."""
+    """What the units of an experiment on disk took, as ``_taken``; when, as intervals in which any
+    of the timed_units, which know that, was computed; and memory of the largest."""
     units = design.units(experiment, preset, names)
     facts = [cache.facts(unit) for unit in units]
-    return _taken(units, facts) | {"peak_memory_mib": max(f["peak_memory_mib"] for f in facts)}
+    spans = [(f["started"], f["ended"]) for f in facts if "started" in f]
+    return _taken(units, facts) | {
+        "timed_units": len(spans),
+        "spans": provenance.union(spans),
+        "peak_memory_mib": max(f["peak_memory_mib"] for f in facts),
+    }
 
 
 def _taken(units: Sequence[Unit], facts: Sequence[dict]) -> dict:
@@ -109,28 +115,6 @@ def _taken(units: Sequence[Unit], facts: Sequence[dict]) -> dict:
         "rated_seconds": round(sum(f["seconds"] for _, f in known), 1),
         "product_seconds": round(sum(2e-9 * products.macs(u) / f["gflops"] for u, f in known), 1),
     }
-
-
-def training(preset: str, names: Sequence[str]) -> dict:
-    """What all units on disk took together, each counted once, as ``_taken``; and clock_seconds,
-    while any of them was computed, however often the run was interrupted, of the timed_units that
-    know when that was."""
-    every = design.queue(preset, names)
-    facts = [cache.facts(unit) for unit in every]
-    spans = [(f["started"], f["ended"]) for f in facts if "started" in f]
-    return _taken(every, facts) | {
-        "clock_seconds": round(covered(spans), 1),
-        "timed_units": len(spans),
-    }
-
-
-def covered(spans: Iterable[tuple[float, float]]) -> float:
-    """The length of the union of intervals (start, end)."""
-    total, reached = 0.0, -float("inf")
-    for start, end in sorted(spans):
-        total += max(0.0, end - max(start, reached))
-        reached = max(reached, end)
-    return total
 
 
 def arithmetic(jobs: int | None) -> dict[str, str | int]:

@@ -150,7 +150,8 @@ NEEDS = {
     **dict.fromkeys(("techniques", "rivals"), ("baseline", "schedule", "margin")),
     "escape": ("margin",),
     **dict.fromkeys(
-        ("ratio", "final", "best", "good_rates", "thumb"), ("treated", "baseline", "margin")
+        ("ratio", "final", "retuned", "best", "good_rates", "thumb"),
+        ("treated", "baseline", "margin"),
     ),
     "sufficient": ("treated", "baseline", "sizes", "margin"),
 }

@@ -29,6 +29,7 @@ from dndiv.paper.names import CELL, DATA, DATA_SETS, OPTIMIZERS, STARTS, TECHNIQ
 PIXELS = 90  # of an inch of a figure, where it is shown
 DOTS, NARROW_DOTS = 150, 120  # of an inch of its PNG, and of the one for a telephone
 WIDTH, NARROW = 11.1, 358 / PIXELS  # inches: all of a notebook's page, and of a telephone's
+ONCE = "smoke"  # the preset whose figures are PNG alone: it shows that all goes through, in a hurry
 DIVERGING = "PuOr_r"  # maps of what has a sign: orange is more, purple less
 EFFECT = ["estimate", "low", "high"]  # columns that ``estimates`` draws
 _narrow = False
@@ -170,9 +171,10 @@ def save(drawing: Drawing, name: str, table: pd.DataFrame, preset: str) -> Image
     if preset == files.REFERENCE:
         shown = shown or _png(drawing.figure, table)
     else:
-        if not (shown and phone.exists() and paper.exists()):
+        if not (shown and (preset == ONCE or (phone.exists() and paper.exists()))):
             shown = _png(drawing.figure, table, digest)
-            _keep_others(drawing, table, phone, paper)
+            if preset != ONCE:
+                _keep_others(drawing, table, phone, paper)
             files.atomically(wide, lambda part: part.write_bytes(shown))  # last: then all are there
         rows = folder / f"{name}.csv"
         files.atomically(rows, lambda part: table.to_csv(part, index=False, lineterminator="\n"))
