@@ -148,14 +148,15 @@ def adopt() -> int:
     Returns 0."""
     from dndiv.paper import data
 
-    there, facts = files.results(files.REFERENCE), _recorded(files.REFERENCE)
+    there = files.results(files.REFERENCE)
+    facts = files.stored(there / "provenance.json")
     state = State(facts["preset"])
     names, notice = data.resolve(PRESETS[state.preset].data)
     if notice:
         raise ValueError(f"the reference is of other data than those here: {notice}")
     made_from = keys(state.preset, names)
     entries = {name: _table_entry(name, state.preset, made_from) for name in table_names()}
-    own = _alike(_recorded(state.preset), made_from)
+    before = _recorded(state.preset)
     alike = _alike(facts, made_from) if facts.get("parts") == _parts() else {}
     taken = {n: e for n, e in entries.items() if _experiment(n) in alike and not state.holds(*e)}
     for _, file, _ in taken.values():
@@ -163,10 +164,13 @@ def adopt() -> int:
     state.note(*taken.values())
     made = {"commit": facts["commit"], **facts["machine"], **facts["arithmetic"]}
     adopted = {n: {"adopted": made} | alike[n] for n in map(_experiment, taken)}
-    provenance.record(state.folder, {**facts, "experiments": own | adopted, "steps": {}})
+    general = {k: v for k, v in facts.items() if k not in ("judged", "steps")} | before
+    known = _alike(before, made_from) | adopted
+    provenance.record(state.folder, general | {"experiments": known})
+    current = sum(state.holds(*entry) for entry in entries.values())
     print(
-        f"Taken from the reference into {state.folder}: {len(taken)} of {len(entries)} tables. "
-        f"`make reproduce PRESET={state.preset}` makes all others."
+        f"Taken from the reference into {state.folder}: {len(taken)} tables; {current} of "
+        f"{len(entries)} are current. `make reproduce PRESET={state.preset}` makes the others."
     )
     return 0
 
