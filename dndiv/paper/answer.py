@@ -90,7 +90,7 @@ def _used(results: list[Result], values: pd.DataFrame) -> str:
     ten = sum("10×10, SGD" in r.setting for r in again if r.verdict in claims.REPRODUCED)
     return (
         f"{_advised(better, worse, len(again))} With both at their best rates it is surely better "
-        f"than PyTorch's default, by {share(found[0].margin)}, in {better} of {len(again)} "
+        f"than PyTorch's default by more than {share(found[0].margin)} in {better} of {len(again)} "
         f"settings (in {ten} of these the default hardly learns) and surely worse in {worse} "
         f"({_both(found)} on other seeds); "
         f"on images with up to five layers better in {_count(few, claims.REPRODUCED)} of "
@@ -405,7 +405,7 @@ def _ahead(results: list[Result]) -> str:
     ]
     first = " and ".join(f"{_technique(r)} {percent(r.estimate)} ({_held(r)})" for r in ahead)
     beside = f", {_technique(ahead[0])} {percent(fmean(with_adam))}" if with_adam else ""
-    return f"{first}; in those with Adam Muon has {muon}{beside}"
+    return f"{first}; with Adam Muon has {muon}{beside}"
 
 
 def _technique(r: Result) -> str:
