@@ -182,6 +182,15 @@ def test_the_first_steps_are_no_worse_than_the_defaults(name, optimizer):
     assert np.mean(balanced) <= np.mean(given)
 
 
+@pytest.mark.parametrize("name", sorted({*NETWORKS} - {"resnet18"}))
+def test_rows_depend_on_their_seeds_and_on_no_stream_beside_them(name):
+    unit, found = design.Common(name, "adam", design.COMMON_ARMS, (3,)), []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        found.append(compute.rows(unit, "cpu"))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
 def test_what_the_table_says_of_a_network_is_what_a_plain_loop_does(kind):
     digits = data.load("Digits")

@@ -179,8 +179,14 @@ def test_what_the_reference_has_is_taken_where_it_would_come_out_alike(small, ca
     another = [design.Training("Digits", "tiny", "sgd", ("default",), (1,), epochs=1)]
     monkeypatch.setitem(design.EXPERIMENTS, "more", lambda preset, names: another)
     assert commands.main(["adopt"]) == 0
-    assert "1 of 2 tables. `make reproduce PRESET=smoke` makes" in capsys.readouterr().out
+    assert (
+        "1 tables; 1 of 2 are current. `make reproduce PRESET=smoke` makes"
+        in capsys.readouterr().out
+    )
     assert tables.path("small", "smoke").read_bytes() == content
+    (small / "smoke" / "provenance.json").unlink()  # what is not known of a table is taken again
+    assert commands.main(["adopt"]) == 0 and "1 tables; 1 of 2" in capsys.readouterr().out
+    assert commands.main(["adopt"]) == 0 and "0 tables; 1 of 2" in capsys.readouterr().out
     assert commands.main(["run", "--preset", "smoke", "--jobs", "1"]) == 0
     assert "computing 1 units" in capsys.readouterr().err and len([*small.glob("cache/*.csv")]) == 1
     folders = (small / files.REFERENCE, small / "smoke")
@@ -191,7 +197,13 @@ def test_what_the_reference_has_is_taken_where_it_would_come_out_alike(small, ca
     shutil.rmtree(small / "smoke")
     other = [design.Training("Digits", "tiny", "sgd", ("default",), (0,), epochs=2)]
     monkeypatch.setitem(design.EXPERIMENTS, "small", lambda preset, names: other)
-    assert commands.main(["adopt"]) == 0 and "0 of 2 tables" in capsys.readouterr().out
+    assert (
+        commands.main(["adopt"]) == 0 and "0 tables; 0 of 2 are current" in capsys.readouterr().out
+    )
+    tables.path("small", files.REFERENCE).write_bytes(content[:-9])
+    assert commands.main(["adopt"]) == 1
+    assert "are not those of its run; check it out again" in capsys.readouterr().err
+    tables.path("small", files.REFERENCE).write_bytes(content)
     monkeypatch.setattr(data, "resolve", lambda names: (("Digits",), "DIGITS IN USE"))
     assert commands.main(["adopt"]) == 1
     assert "of other data than those here: DIGITS IN USE" in capsys.readouterr().err

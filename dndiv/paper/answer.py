@@ -14,7 +14,7 @@ from dndiv.paper.report import MARK, measured, percent, share
 
 # what the answer is made of; the short one of the first three
 TABLES = ("early", "peers", "leaders")
-TABLES += ("convolution", "convolution_leaders", "beginnings", "lasting")
+TABLES += ("convolution", "convolution_leaders", "beginnings", "lasting", "later")
 UNSEARCHED = "FashionMNIST"  # the data set that had no part in the search for ``design.FOUND``
 
 
@@ -44,6 +44,7 @@ def lines(
     convolution_leaders: pd.DataFrame,
     beginnings: pd.DataFrame,
     lasting: pd.DataFrame,
+    later: pd.DataFrame,
 ) -> str:
     """The same at length (Markdown), by the tables of these names."""
     values = outcomes.early_accuracy(early)
@@ -51,7 +52,7 @@ def lines(
         "The 40 %:": _forty(results, values, outcomes.early_accuracy(outcomes.rated(peers))),
         "Scale or decorrelation:": _scale(results, values),
         "Use instead": _instead(results, peers, leaders),
-        "When training goes on,": _lasts(results, lasting),
+        "When training goes on,": _lasts(results, lasting, later),
         "At the usual learning rates": _highest(values),
         "In a small convolutional network,": _filtered(convolution, convolution_leaders),
         "Techniques and their rivals:": _tried(results),
@@ -139,8 +140,8 @@ def _instead_briefly(results: list[Result], reached: pd.DataFrame, again: pd.Dat
         f"On images, in narrow rectifier networks of several layers, {_first(reached, start)}; on "
         f"fresh seeds {_middle(deep)} in the median with three or five layers ({_surely(deep)}, "
         f"{_n(r.n for r in deep)}; `alive` {_middle(alive)}, `{design.FOUND}` "
-        f"{_middle(relayed)}), after {design.LASTING_EPOCHS} epochs, at rates best then, "
-        f"{_middle(later)} ({_surely(later)}). On {names.title(names.SERIES, names.DATA)} "
+        f"{_middle(relayed)}), after {design.LASTING_EPOCHS} epochs, at the best of three rates "
+        f"then, {_middle(later)} ({_surely(later)}). On {names.title(names.SERIES, names.DATA)} "
         f"`{design.FOUND}`, found on it: first of {len(series)} in "
         f"{series.best[design.FOUND]} of {_cells(on_series)}. On images with one layer "
         f"{findings.start_title(start)} has {_middle(flat)}, in a small CNN on "
@@ -298,7 +299,7 @@ def _surely(found: list[Result]) -> str:
     return f"{said}, below -{margin} in {below}" if below else said
 
 
-def _lasts(results: list[Result], table: pd.DataFrame) -> str:
+def _lasts(results: list[Result], table: pd.DataFrame, later: pd.DataFrame) -> str:
     """What is left of starts' gains after the last epoch, by the kind of network; and what it is
     at rates that are chosen then."""
     found, said = findings.lasting(table), []
@@ -314,16 +315,17 @@ def _lasts(results: list[Result], table: pd.DataFrame) -> str:
         said.append(f"{network} ({_n(of.n)}): {', '.join(parts)}")
     final = outcomes.final_accuracy(outcomes.rated(table)).default
     lost = _opposite(_settings(results, "finding-lasting"))
-    later = _settings(results, "finding-lasting-retuned")
+    chosen, then = findings.retuned(later, table), _settings(results, "finding-lasting-retuned")
     return (
         "by the best rates of the first "
         f"{design.EPOCHS} epochs, against PyTorch's default, the median change of early accuracy → "
         f"of that after {table.epoch.max():g} epochs (intervals of this above zero, and below): "
         f"{'; '.join(said)}. With ten layers and SGD the default has {_ten(final)} then. Surely "
-        f"more than {share(later[0].margin)} lost by deep-narrow: {_listed(lost) or 'nowhere'}. "
+        f"more than {share(then[0].margin)} lost by deep-narrow: {_listed(lost) or 'nowhere'}. "
         f"Rates of {design.EPOCHS} epochs may favour either side after {table.epoch.max():g}. "
-        "Chosen then, on held-out images, of those and the ones beside them, on images "
-        f"deep-narrow {_gains(later)}"
+        "Chosen then, on held-out images, of those and the ones beside them (other ones in "
+        f"{chosen.moved.sum()} of {2 * len(chosen)} cases, where one beyond may be better still), "
+        f"on images deep-narrow {_gains(then)}"
     )
 
 
@@ -403,7 +405,7 @@ def _ahead(results: list[Result]) -> str:
     ]
     first = " and ".join(f"{_technique(r)} {percent(r.estimate)} ({_held(r)})" for r in ahead)
     beside = f", {_technique(ahead[0])} {percent(fmean(with_adam))}" if with_adam else ""
-    return f"{first}; in those with Adam Muon has {muon}{beside}"
+    return f"{first}; with Adam Muon has {muon}{beside}"
 
 
 def _technique(r: Result) -> str:

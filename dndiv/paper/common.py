@@ -27,9 +27,9 @@ class Transformer(nn.Module):
         super().__init__()
         self.embed = nn.Linear(24, 32)
         self.place = nn.Parameter(0.02 * torch.randn(8, 32))
-        self.encoder = nn.TransformerEncoder(
-            nn.TransformerEncoderLayer(32, 4, 64, batch_first=True), 2
-        )
+        # no dropout, whose masks would be drawn beside the seed's streams
+        layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
+        self.encoder = nn.TransformerEncoder(layer, 2)
         self.head = nn.Linear(32, 10)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -89,9 +89,10 @@ def steps(
         net = NETWORKS[name]()
     STARTS[start](net, images[:SEEN])
     training = OPTIMIZERS[optimizer.name](net.to(device).parameters(), optimizer.lr)
-    generator = streams.generator("order", seed)
+    generator, per_epoch = streams.generator("order", seed), steps_per_epoch(dataset)
     while True:
-        for chosen in torch.randperm(len(images), generator=generator).split(BATCH)[:-1]:
+        order = torch.randperm(len(images), generator=generator)
+        for chosen in order.split(BATCH)[:per_epoch]:
             x, y = images[chosen].to(device), dataset.y_train[chosen].to(device)
             loss = F.cross_entropy(net(x), y)
             training.zero_grad()

@@ -524,12 +524,17 @@ def _distance(facts: dict) -> str:
 
 def _together(facts: dict) -> dict[str, float]:
     """What all experiments took: the sums of what each did, and clock_seconds, while any of the
-    timed_units was computed."""
+    timed_units was computed here, which those that are adopted were not."""
     every = facts["experiments"].values()
+    here = [e for e in every if "adopted" not in e]
     sums = ("units", "unit_seconds", "rated_units", "rated_seconds", "product_seconds")
-    found = {name: sum(e.get(name, 0) for e in every) for name in (*sums, "timed_units")}
-    spans = provenance.union(span for e in every for span in e.get("spans", ()))
-    return found | {"clock_seconds": sum(end - start for start, end in spans)}
+    found = {name: sum(e.get(name, 0) for e in every) for name in sums}
+    spans = provenance.union(span for e in here for span in e.get("spans", ()))
+    clock = sum(end - start for start, end in spans)
+    return found | {
+        "timed_units": sum(e.get("timed_units", 0) for e in here),
+        "clock_seconds": clock,
+    }
 
 
 def _times(facts: dict) -> str:

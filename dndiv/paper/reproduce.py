@@ -63,6 +63,7 @@ def reproduce(preset: str, device: str, jobs: int | None) -> int:
     state.clear()
     if not all(_execute(books, state, sheets, device)):
         return 1
+    state.forget()
     if judge:
         state.note(verdicts)
         print(check.stdout, end="")
@@ -146,27 +147,35 @@ def adopt() -> int:
     """Take the reference's tables that would come out alike here into results/<its preset>, as if
     they had been computed there: of a change, `make reproduce` then computes what it is about.
     Returns 0."""
-    from dndiv.paper import data
+    from dndiv.paper import data, run
 
-    there, facts = files.results(files.REFERENCE), _recorded(files.REFERENCE)
+    there = files.results(files.REFERENCE)
+    facts = files.stored(there / "provenance.json")
+    if facts.get("tables") != tables.digest(files.REFERENCE):
+        raise ValueError(f"the tables in {there} are not those of its run; check it out again")
     state = State(facts["preset"])
     names, notice = data.resolve(PRESETS[state.preset].data)
     if notice:
         raise ValueError(f"the reference is of other data than those here: {notice}")
     made_from = keys(state.preset, names)
     entries = {name: _table_entry(name, state.preset, made_from) for name in table_names()}
-    own = _alike(_recorded(state.preset), made_from)
+    known = _alike(_recorded(state.preset), made_from)
     alike = _alike(facts, made_from) if facts.get("parts") == _parts() else {}
-    taken = {n: e for n, e in entries.items() if _experiment(n) in alike and not state.holds(*e)}
+    taken = {
+        name: entry
+        for name, entry in entries.items()
+        if _experiment(name) in alike and not (_experiment(name) in known and state.holds(*entry))
+    }
     for _, file, _ in taken.values():
         atomically(file, partial(shutil.copyfile, there / "tables" / file.name))
     state.note(*taken.values())
     made = {"commit": facts["commit"], **facts["machine"], **facts["arithmetic"]}
     adopted = {n: {"adopted": made} | alike[n] for n in map(_experiment, taken)}
-    provenance.record(state.folder, {**facts, "experiments": own | adopted, "steps": {}})
+    _record(state, run.choose_device("auto"), None, notice, names, known | adopted)
+    current = sum(state.holds(*entry) for entry in entries.values())
     print(
-        f"Taken from the reference into {state.folder}: {len(taken)} of {len(entries)} tables. "
-        f"`make reproduce PRESET={state.preset}` makes all others."
+        f"Taken from the reference into {state.folder}: {len(taken)} tables; {current} of "
+        f"{len(entries)} are current. `make reproduce PRESET={state.preset}` makes the others."
     )
     return 0
 
@@ -198,26 +207,34 @@ def make_tables(state: "State", device: str, jobs: int | None) -> bool:
         else recorded[name]
         for name in EXPERIMENTS
     }
+    took = {"step": "tables", "seconds": time.perf_counter() - wrote}
+    _record(state, device, jobs, notice, names, experiments, **took)
+    ready = Path(sys.prefix) / "ready"  # left by `make setup`
+    if ready.exists():
+        setup = float(ready.read_text().split()[0])
+        provenance.record(state.folder, {}, step="setup", seconds=setup)
+    return True
+
+
+def _record(state, device, jobs, notice, names, experiments, **step) -> None:
+    """Put what was made where into the provenance, and what experiments took."""
+    from dndiv.paper import data, run
+
+    sets = dict.fromkeys((*names, SERIES, COMMON_DATA))
     facts = {
-        "preset": preset,
+        "preset": state.preset,
         "commit": provenance.commit(),
         "versions": provenance.versions(),
         "machine": provenance.machine(),
         "arithmetic": run.arithmetic(jobs),
         "device": device,
         "notice": notice,
-        "data": {
-            name: data.checksum(name) for name in dict.fromkeys((*names, SERIES, COMMON_DATA))
-        },
+        "data": {name: data.checksum(name) for name in sets},
         "experiments": experiments,
         "parts": _parts(),
+        "tables": tables.digest(state.preset),
     }
-    provenance.record(state.folder, facts, step="tables", seconds=time.perf_counter() - wrote)
-    ready = Path(sys.prefix) / "ready"  # left by `make setup`
-    if ready.exists():
-        setup = float(ready.read_text().split()[0])
-        provenance.record(state.folder, {}, step="setup", seconds=setup)
-    return True
+    provenance.record(state.folder, facts, **step)
 
 
 def keys(
@@ -363,6 +380,12 @@ class State:
         for file in files.within(self.folder / "figures").glob("*.*"):
             if self.judge(f"figures/{file.name}", file, "") == "damaged":
                 file.unlink()
+
+    def forget(self) -> None:
+        """Figures that are gone though all notebooks are executed: none draws them any more."""
+        for name in [name for name in self.entries if name.startswith("figures/")]:
+            if not (self.folder / name).exists():
+                del self.entries[name]
 
     def note(self, *made: Entry) -> None:
         """Remember that files have just been made."""

@@ -93,14 +93,17 @@ def write(preset: str, names: Sequence[str], which: Sequence[str], jobs: int | N
 
 def cost(experiment: str, preset: str, names: Sequence[str]) -> dict:
     """What the units of an experiment on disk took, as ``_taken``; when, as intervals in which any
-    of the timed_units, which know that, was computed; and memory of the largest."""
-    units = design.units(experiment, preset, names)
+    of the timed_units, which know that, was computed; and memory of the largest. Units that are of
+    an experiment before it, too, count there."""
+    before = itertools.takewhile(lambda other: other != experiment, design.EXPERIMENTS)
+    others = {unit for name in before for unit in design.units(name, preset, names)}
+    units = [u for u in design.units(experiment, preset, names) if u not in others]
     facts = [cache.facts(unit) for unit in units]
     spans = [(f["started"], f["ended"]) for f in facts if "started" in f]
     return _taken(units, facts) | {
         "timed_units": len(spans),
         "spans": provenance.union(spans),
-        "peak_memory_mib": max(f["peak_memory_mib"] for f in facts),
+        "peak_memory_mib": max((f["peak_memory_mib"] for f in facts), default=0),
     }
 
 

@@ -173,7 +173,10 @@ def save(drawing: Drawing, name: str, table: pd.DataFrame, preset: str) -> Image
     else:
         if not (shown and (preset == ONCE or (phone.exists() and paper.exists()))):
             shown = _png(drawing.figure, table, digest)
-            if preset != ONCE:
+            if preset == ONCE:
+                for other in (phone, paper):  # of a smoke run that drew them, too
+                    other.unlink(missing_ok=True)
+            else:
                 _keep_others(drawing, table, phone, paper)
             files.atomically(wide, lambda part: part.write_bytes(shown))  # last: then all are there
         rows = folder / f"{name}.csv"
