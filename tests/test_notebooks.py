@@ -220,7 +220,8 @@ def test_promoting_keeps_the_notebooks_of_the_run_with_small_pictures(run, tmp_p
 
 
 def test_promoting_says_which_verdicts_changed(run, tmp_path):
-    """Against the reference that is replaced; the same run again changes nothing."""
+    """Against the reference that is replaced; the same run again changes nothing, nor do other
+    words of a claim."""
     reference = tmp_path / "results" / "reference"
     (reference / "tables").mkdir(parents=True)
     entries = json.loads((run / "paper" / "claims.json").read_text("utf8"))
@@ -235,6 +236,9 @@ def test_promoting_says_which_verdicts_changed(run, tmp_path):
         assert said[2].endswith("(../../CHANGELOG.md). `early-help` is new, and not listed.")
         claim = place["claim"]
         assert said[6:] == [f"| {claim} | MNIST, tiny, SGD | reproduced, smaller | {now} |"]
+        kept = (reference / "claims.json").read_text("utf8")
+        other = json.dumps([entry | {"sentence": "said otherwise"} for entry in json.loads(kept)])
+        (reference / "claims.json").write_text(other, "utf8")
 
 
 def test_a_run_whose_notebooks_are_of_other_tables_is_not_promoted(run, tmp_path):

@@ -340,6 +340,14 @@ def test_the_curves_show_every_seed_and_mark_the_best_rate(names, settings):
         assert len({ax.get_ylim() for ax in row}) == 1
 
 
+@pytest.mark.parametrize("optimizer", design.LEARNING_RATES)
+def test_the_curves_are_legible_at_all_rates_of_the_grid(optimizer):
+    further = [rate for (*_, name), rate in design.FURTHER.items() if name == optimizer]
+    rates = sorted({*design.RATES[optimizer], *further})
+    assert len(rates) == len(design.RATES[optimizer]) + 1
+    seen(peers.curves(values_of(*FULL, rates), [*design.PEERS[:6]], optimizer))
+
+
 @pytest.mark.parametrize("names, settings", [FULL, SMOKE])
 def test_pictures_of_peers_with_rows_and_panels_of_settings_are_legible(names, settings):
     values = values_of(names, settings)

@@ -87,11 +87,13 @@ def _used(results: list[Result], values: pd.DataFrame) -> str:
     again = _once_more(found, values)
     few, before = ((deep + flat) for deep, flat, *_ in map(report.kinds, (again, found)))
     better, worse = _count(again, claims.REPRODUCED), len(_opposite(again))
-    ten = sum("10×10, SGD" in r.setting for r in again if r.verdict in claims.REPRODUCED)
+    means = values.default.groupby(level=CELL).mean()
+    dead = {claims.setting_of(cell) for cell in means.index[means < outcomes.LEARNS]}
+    hardly = sum(r.setting in dead for r in again if r.verdict in claims.REPRODUCED)
     return (
         f"{_advised(better, worse, len(again))} With both at their best rates it is surely better "
         f"than PyTorch's default by more than {share(found[0].margin)} in {better} of {len(again)} "
-        f"settings (in {ten} of these the default hardly learns) and surely worse in {worse} "
+        f"settings (in {hardly} of these the default hardly learns) and surely worse in {worse} "
         f"({_both(found)} on other seeds); "
         f"on images with up to five layers better in {_count(few, claims.REPRODUCED)} of "
         f"{len(few)}, worse in {len(_opposite(few))} ({_both(before)}; {_n(r.n for r in again)})"

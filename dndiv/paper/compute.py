@@ -26,7 +26,7 @@ from dndiv.paper.design import (
     Training,
     Unit,
     hidden_layers,
-)  # fmt: skip
+)
 from dndiv.paper.starts import start_
 from dndiv.population import Optimizer, Population
 from dndiv.techniques import TECHNIQUES, Dose

@@ -6,7 +6,7 @@ so that a table does not depend on how many processes made it. For another netwo
 arm or number of seeds, change a line here: what depends on it is computed anew, and nothing else.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -872,6 +872,11 @@ def table_names() -> tuple[str, ...]:
     """The tables that there are."""
     parts = (name for name, (source, _) in PARTS.items() if source in EXPERIMENTS)
     return tuple(dict.fromkeys((*EXPERIMENTS, *parts)))
+
+
+def source(table: str) -> tuple[str, Callable]:
+    """The experiment that a table is of, and which of its rows."""
+    return PARTS.get(table, (table, lambda rows: rows))
 
 
 def units(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:

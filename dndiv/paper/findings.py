@@ -662,9 +662,6 @@ def lasting(table: pd.DataFrame) -> pd.DataFrame:
     return found.assign(network=[_kind(*cell) for cell in found[CELL].itertuples(index=False)])
 
 
-FEW_LAYERS = "images, three or five layers"
-
-
 def _kind(data: str, setting: str, optimizer: str) -> str:
     """Apart are ten layers by optimizer: with SGD the default hardly learns, with Adam it does."""
     depth = len(hidden_layers(setting))
@@ -672,7 +669,7 @@ def _kind(data: str, setting: str, optimizer: str) -> str:
         return f"ten layers, {OPTIMIZERS[optimizer]}"
     if data == SERIES:
         return f"{title(data, DATA)}, up to five layers"
-    return "images, one layer" if depth == 1 else FEW_LAYERS
+    return "images, one layer" if depth == 1 else "images, three or five layers"
 
 
 def lasting_without_ten(table: pd.DataFrame) -> dict[str, Effect]:

@@ -84,7 +84,8 @@ def later_rates(table: pd.DataFrame) -> pd.DataFrame:
     """Of the table "later", with rates in a column: the rate that is best for each arm of a cell
     after the last epoch, by the mean over the seeds that are tested on inputs held out of training;
     of equals, the smallest. Columns: the cell, arm, rate."""
-    rows = table[(table.epoch == table.epoch.max()) & _tuning(table)]
+    last = (table.measure == "accuracy") & (table.epoch == table.epoch.max())
+    rows = table[last & _tuning(table)]
     means = rows.groupby([*CELL, "arm", "rate"]).value.mean()
     best = means.groupby(level=[*CELL, "arm"]).idxmax()
     return pd.DataFrame([*best], columns=[*CELL, "arm", "rate"])

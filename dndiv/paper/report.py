@@ -498,7 +498,7 @@ def promote() -> None:
     for name in ("claims.json", "provenance.json", "scale.md"):
         if (paper / name).exists():  # what was not measured anew stays the one of before
             shutil.copy(paper / name, reference / name)
-    if old and old != files.stored(kept, list):  # the same run again has changed nothing
+    if old and changes(old, new):  # or else the page stays that of the last change
         page, text = kept.with_name("verdicts_changed.md"), changes_page(old, new)
         files.atomically(page, lambda part: part.write_text(text, "utf8"))
 

@@ -21,15 +21,7 @@ from pathlib import Path
 
 from dndiv.paper import code, files, notebooks, provenance, tables
 from dndiv.paper.code import Name
-from dndiv.paper.design import (
-    COMMON_DATA,
-    EXPERIMENTS,
-    PARTS,
-    PRESETS,
-    queue,
-    table_names,
-    units,
-)  # fmt: skip
+from dndiv.paper.design import COMMON_DATA, EXPERIMENTS, PRESETS, queue, source, table_names, units
 from dndiv.paper.files import atomically
 from dndiv.paper.names import SERIES
 
@@ -108,18 +100,13 @@ def status(preset: str) -> int:
 
 def table_entry(name: str, preset: str, names: Sequence[str]) -> Entry:
     """The entry of a table, on the data sets ``names``."""
-    experiment = _experiment(name)
+    experiment, _ = source(name)
     return _table_entry(name, preset, {experiment: _unit_keys(experiment, preset, names)})
 
 
 def _table_entry(name: str, preset: str, made_from: Mapping[str, str]) -> Entry:
-    made = _digest(made_from[_experiment(name)], _parts())
+    made = _digest(made_from[source(name)[0]], _parts())
     return f"tables/{name}", tables.path(name, preset), made
-
-
-def _experiment(table: str) -> str:
-    """The experiment that a table is of."""
-    return PARTS.get(table, (table,))[0]
 
 
 def _parts() -> str:
@@ -164,13 +151,13 @@ def adopt() -> int:
     taken = {
         name: entry
         for name, entry in entries.items()
-        if _experiment(name) in alike and not (_experiment(name) in known and state.holds(*entry))
+        if (of := source(name)[0]) in alike and not (of in known and state.holds(*entry))
     }
     for _, file, _ in taken.values():
         atomically(file, partial(shutil.copyfile, there / "tables" / file.name))
     state.note(*taken.values())
     made = {"commit": facts["commit"], **facts["machine"], **facts["arithmetic"]}
-    adopted = {n: {"adopted": made} | alike[n] for n in map(_experiment, taken)}
+    adopted = {of: {"adopted": made} | alike[of] for of, _ in map(source, taken)}
     _record(state, run.choose_device("auto"), None, notice, names, known | adopted)
     current = sum(state.holds(*entry) for entry in entries.values())
     print(
@@ -193,7 +180,7 @@ def make_tables(state: "State", device: str, jobs: int | None) -> bool:
     entries = {name: _table_entry(name, preset, made_from) for name in table_names()}
     stale = {name: entry for name, entry in entries.items() if not state.holds(*entry)}
     recorded = _alike(_recorded(preset), made_from)
-    todo = {name for name in EXPERIMENTS if name not in recorded} | {*map(_experiment, stale)}
+    todo = {*EXPERIMENTS} - {*recorded} | {of for of, _ in map(source, stale)}
     if not todo:
         return False
     _say(notice or f"data: {', '.join(data.DATA[n] for n in names)}")

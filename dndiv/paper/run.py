@@ -6,7 +6,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -38,15 +38,10 @@ def table(name: str, preset: str, device: str = "auto", jobs: int | None = None)
         _say(notice)  # no warning: whether a program stops at those is another's choice
     if reproduce.State(preset).holds(*reproduce.table_entry(name, preset, sets)):
         return tables.read(name, preset)
-    experiment, _ = source(name)
+    experiment, _ = design.source(name)
     if todo := missing(experiment, preset, sets):
         _compute(experiment, todo, device, jobs)
     return assembled(name, preset, sets)
-
-
-def source(name: str) -> tuple[str, Callable[[pd.DataFrame], pd.DataFrame]]:
-    """The experiment that a table is of, and which of its rows."""
-    return design.PARTS.get(name, (name, lambda rows: rows))
 
 
 def assembled(name: str, preset: str, names: Sequence[str]) -> pd.DataFrame:
@@ -56,11 +51,11 @@ def assembled(name: str, preset: str, names: Sequence[str]) -> pd.DataFrame:
 
 def _kept(name: str, preset: str, names: Sequence[str]) -> list[Path]:
     """Where the units of a table are."""
-    return [cache.path(unit) for unit in design.units(source(name)[0], preset, names)]
+    return [cache.path(unit) for unit in design.units(design.source(name)[0], preset, names)]
 
 
 def _joined(name: str, kept: Sequence[Path]) -> pd.DataFrame:
-    part = source(name)[1]
+    part = design.source(name)[1]
     return part(pd.concat(map(tables.load, kept))).reset_index(drop=True)
 
 

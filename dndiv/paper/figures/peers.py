@@ -31,7 +31,8 @@ def curves(values: pd.DataFrame, arms: list[str], optimizer: str) -> plt.Figure:
             ax.plot(mean.idxmax(), mean.max(), **look | {"ms": 8, "mec": "white"})
         ax.set_title(f"{title(name, DATA)}: {setting_title(setting)}")
         ax.set_xscale("log")
-        mark(ax.xaxis, sorted(table.rate.unique()))
+        rates = sorted(table.rate.unique())
+        mark(ax.xaxis, rates[:: 1 if rates[0] > 1e-4 else 2])  # long texts, with no room for all
     count = table.groupby(["data", "setting", "rate", "arm"]).size()
     note = f"small markers: networks, {count.min()} to {count.max()} a rate; lines: their means"
     return panels.finish("learning rate", "early accuracy, %", f"{note}; largest: the best rate")
