@@ -470,7 +470,8 @@ def _counted_by_place(paper):
     yield (
         f"{lasting['shallow']} in shallow, {lasting['tiny']} in tiny and {lasting['narrow']} in "
         f"the other networks on images and {lasting['MNIST1D']} on MNIST-1D for training that goes "
-        f"on for {design.LASTING_EPOCHS} epochs"
+        f"on for {design.LASTING_EPOCHS} epochs, {paper.later_seeds[0]} and {paper.later_seeds[1]} "
+        "where rates are chosen then"
     )
     first = min(design.SEEDS_PER_UNIT, *paper.peer_seeds.values())
     yield f"{first} for the diversity of starts before training"

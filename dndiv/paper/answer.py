@@ -133,7 +133,7 @@ def _instead_briefly(results: list[Result], reached: pd.DataFrame, again: pd.Dat
     deep, flat, *_ = report.kinds(found)
     later, alive, relayed = (
         report.kinds(those)[0]
-        for those in (of("lasting-retuned"), of("alive"), _once_more(of("relayed"), again))
+        for those in (of("retuned"), of("alive"), _once_more(of("relayed"), again))
     )
     on_series = again[again.index.get_level_values("data") == names.SERIES]
     series, start = findings.standings(on_series), found[0].group
@@ -142,7 +142,7 @@ def _instead_briefly(results: list[Result], reached: pd.DataFrame, again: pd.Dat
         f"On images, in narrow rectifier networks of several layers, {_first(reached, start)}; on "
         f"fresh seeds {_middle(deep)} in the median with three or five layers ({_surely(deep)}, "
         f"{_n(r.n for r in deep)}; `alive` {_middle(alive)}, `{design.FOUND}` "
-        f"{_middle(relayed)}), after {design.LASTING_EPOCHS} epochs, at the best of three rates "
+        f"{_middle(relayed)}), after {design.LASTING_EPOCHS} epochs, at the best rates "
         f"then, {_middle(later)} ({_surely(later)}). On {names.title(names.SERIES, names.DATA)} "
         f"`{design.FOUND}`, found on it: first of {len(series)} in "
         f"{series.best[design.FOUND]} of {_cells(on_series)}. On images with one layer "
@@ -304,7 +304,22 @@ def _surely(found: list[Result]) -> str:
 def _lasts(results: list[Result], table: pd.DataFrame, later: pd.DataFrame) -> str:
     """What is left of starts' gains after the last epoch, by the kind of network; and what it is
     at rates that are chosen then."""
-    found, said = findings.lasting(table), []
+    final = outcomes.final_accuracy(outcomes.rated(table)).default
+    settings = _settings(results, "finding-lasting")
+    lost = _opposite(settings)
+    return (
+        "by the best rates of the first "
+        f"{design.EPOCHS} epochs, against PyTorch's default, the median change of early accuracy → "
+        f"of that after {table.epoch.max():g} epochs (intervals of this above zero, and below): "
+        f"{_early_and_late(findings.lasting(table))}. With ten layers and SGD the default has "
+        f"{_ten(final)} then. Surely more than {share(settings[0].margin)} lost by deep-narrow: "
+        f"{_listed(lost) or 'nowhere'}. {_retuned(later)}"
+    )
+
+
+def _early_and_late(found: pd.DataFrame) -> str:
+    """The median changes by starts, early → late, by the kind of network."""
+    said = []
     for network, of in found.groupby("network", sort=False):
         parts = []
         for start in reversed(design.LASTING[1:]):
@@ -315,19 +330,19 @@ def _lasts(results: list[Result], table: pd.DataFrame, later: pd.DataFrame) -> s
                 f"({late.above}, {late.below} of {late.of})"
             )
         said.append(f"{network} ({_n(of.n)}): {', '.join(parts)}")
-    final = outcomes.final_accuracy(outcomes.rated(table)).default
-    lost = _opposite(_settings(results, "finding-lasting"))
-    chosen, then = findings.retuned(later, table), _settings(results, "finding-lasting-retuned")
+    return "; ".join(said)
+
+
+def _retuned(later: pd.DataFrame) -> str:
+    """What starts change after the last epoch where each has the rate that is best then."""
+    best = findings.later_choices(later)
+    gains = _early_and_late(findings.retuned(later))
+    ends = f"{best.at_end.sum()} of {len(best)} are at an end of their grid"
     return (
-        "by the best rates of the first "
-        f"{design.EPOCHS} epochs, against PyTorch's default, the median change of early accuracy → "
-        f"of that after {table.epoch.max():g} epochs (intervals of this above zero, and below): "
-        f"{'; '.join(said)}. With ten layers and SGD the default has {_ten(final)} then. Surely "
-        f"more than {share(then[0].margin)} lost by deep-narrow: {_listed(lost) or 'nowhere'}. "
-        f"Rates of {design.EPOCHS} epochs may favour either side after {table.epoch.max():g}. "
-        "Chosen then, on held-out images, of those and the ones beside them (other ones in "
-        f"{chosen.moved.sum()} of {2 * len(chosen)} cases, where one beyond may be better still), "
-        f"on images deep-narrow {_gains(then)}"
+        f"The rates of {design.EPOCHS} epochs may favour either side after {later.epoch.max():g}. "
+        "On other seeds, with three or five layers, the change of that accuracy at these rates → "
+        f"at those that are best then, on held-out inputs: {gains} (other rates in "
+        f"{(best.rate != best.before).sum()} of {len(best)} cases; {ends})"
     )
 
 

@@ -80,17 +80,23 @@ def final_accuracy(table: pd.DataFrame) -> pd.DataFrame:
     return wide(rows[rows.epoch == rows.epoch.max()], ["seed"], "arm")
 
 
-def later_rates(table: pd.DataFrame) -> pd.DataFrame:
-    """Of the table "later", with rates in a column: the rate that is best for each arm of a cell
-    after the last epoch, on inputs held out of training. As of ``best_rates``."""
+def later_by_rate(table: pd.DataFrame) -> pd.DataFrame:
+    """Of the table "later", with rates in a column: accuracy after the last epoch, on inputs held
+    out of training. As of ``by_rate``."""
     last = (table.measure == "accuracy") & (table.epoch == table.epoch.max())
-    return _best_rates(wide(table[last & _tuning(table)], ["rate", "seed"], "arm"))
+    return wide(table[last & _tuning(table)], ["rate", "seed"], "arm")
 
 
-def retuned(table: pd.DataFrame) -> pd.DataFrame:
-    """``final_accuracy`` of that table, on test inputs, each arm at that rate."""
-    chosen = later_rates(table)[[*CELL, "arm", "rate"]]
-    return final_accuracy(table[~_tuning(table)].merge(chosen))
+def later_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """The rate that is best by that. As of ``best_rates``."""
+    return _best_rates(later_by_rate(table))
+
+
+def retuned(table: pd.DataFrame, chosen: pd.DataFrame | None = None) -> pd.DataFrame:
+    """``final_accuracy`` of the table "later", with rates in a column, on test inputs, each arm at
+    that rate; or at those of ``chosen``, columns the cell, arm and rate."""
+    at = later_rates(table) if chosen is None else chosen
+    return final_accuracy(table[~_tuning(table)].merge(at[[*CELL, "arm", "rate"]]))
 
 
 def _tuning(table: pd.DataFrame) -> pd.Series:
