@@ -326,9 +326,9 @@ class TestReference:
         dead = early.assign(value=early.value.where(early.measure != "accuracy", 0.1))
         said = answer.lines(results, dead, *others)
         assert "MNIST, tiny, SGD 100 % and 100 % (p = 1)" in said
-        peers, leaders, *_ = others
+        peers, leaders, later, *_ = others
         good = leaders.assign(value=leaders.value.mask(leaders.arm == "decorrelated", 0.99))
-        assert "Should I use it?** As a rule" in answer.brief(results, early, peers, good)
+        assert "Should I use it?** As a rule" in answer.brief(results, early, peers, good, later)
 
     def test_they_say_where_they_come_from_and_are_small(self):
         facts = json.loads((self.folder / "provenance.json").read_text("utf8"))

@@ -12,14 +12,18 @@ from dndiv.paper.claims import OFF, TOGETHER, Result
 from dndiv.paper.names import CELL
 from dndiv.paper.report import MARK, measured, percent, share
 
-# what the answer is made of; the short one of the first three
-TABLES = ("early", "peers", "leaders")
-TABLES += ("convolution", "convolution_leaders", "beginnings", "lasting", "later")
+# what the short answer is made of, and the long one
+BRIEF = ("early", "peers", "leaders", "later")
+TABLES = (*BRIEF, "convolution", "convolution_leaders", "beginnings", "lasting")
 UNSEARCHED = "FashionMNIST"  # the data set that had no part in the search for ``design.FOUND``
 
 
 def brief(
-    results: list[Result], early: pd.DataFrame, peers: pd.DataFrame, leaders: pd.DataFrame
+    results: list[Result],
+    early: pd.DataFrame,
+    peers: pd.DataFrame,
+    leaders: pd.DataFrame,
+    later: pd.DataFrame,
 ) -> str:
     """Five lines for who has a minute (Markdown), by the tables of these names."""
     at_best, again = outcomes.rated(peers), outcomes.early_accuracy(outcomes.rated(leaders))
@@ -28,7 +32,7 @@ def brief(
     parts = {
         "Is it 40 %?": _forty_briefly(results, outcomes.early_accuracy(early)),
         "Should I use it?": _used(results, again),
-        "What instead, and where?": _instead_briefly(results, reached, again),
+        "What instead, and where?": _instead_briefly(results, reached, again, later),
         "At which learning rate?": _rates_briefly(results, at_best, again),
         "Do techniques help during training?": _tried_briefly(results),
     }
@@ -40,11 +44,11 @@ def lines(
     early: pd.DataFrame,
     peers: pd.DataFrame,
     leaders: pd.DataFrame,
+    later: pd.DataFrame,
     convolution: pd.DataFrame,
     convolution_leaders: pd.DataFrame,
     beginnings: pd.DataFrame,
     lasting: pd.DataFrame,
-    later: pd.DataFrame,
 ) -> str:
     """The same at length (Markdown), by the tables of these names."""
     values = outcomes.early_accuracy(early)
@@ -127,7 +131,9 @@ def _advised(better: int, worse: int, of: int) -> str:
     return "As a rule." if better > max(worse, of / 2) else "Not as a rule."
 
 
-def _instead_briefly(results: list[Result], reached: pd.DataFrame, again: pd.DataFrame) -> str:
+def _instead_briefly(
+    results: list[Result], reached: pd.DataFrame, again: pd.DataFrame, trained_on: pd.DataFrame
+) -> str:
     of = lambda claim: _settings(results, f"finding-{claim}")  # noqa: E731
     found, filters = of("deep-narrow"), of("convolution-deep-narrow")
     deep, flat, *_ = report.kinds(found)
@@ -137,13 +143,16 @@ def _instead_briefly(results: list[Result], reached: pd.DataFrame, again: pd.Dat
     )
     on_series = again[again.index.get_level_values("data") == names.SERIES]
     series, start = findings.standings(on_series), found[0].group
+    last = findings.retuned(trained_on)
+    last = last[(last.when == "learning") & (last.treated == start) & (last.data != names.SERIES)]
     by = " and ".join(f"{percent(r.estimate)} with {r.setting.split(', ')[-1]}" for r in filters)
     return (
         f"On images, in narrow rectifier networks of several layers, {_first(reached, start)}; on "
         f"fresh seeds {_middle(deep)} in the median with three or five layers ({_surely(deep)}, "
         f"{_n(r.n for r in deep)}; `alive` {_middle(alive)}, `{design.FOUND}` "
         f"{_middle(relayed)}), after {design.LASTING_EPOCHS} epochs, at the best rates "
-        f"then, {_middle(later)} ({_surely(later)}). On {names.title(names.SERIES, names.DATA)} "
+        f"then, {_middle(later)} ({_surely(later)}; {percent(last.estimate.median())} of networks "
+        f"that learn). On {names.title(names.SERIES, names.DATA)} "
         f"`{design.FOUND}`, found on it: first of {len(series)} in "
         f"{series.best[design.FOUND]} of {_cells(on_series)}. On images with one layer "
         f"{findings.start_title(start)} has {_middle(flat)}, in a small CNN on "
@@ -311,23 +320,24 @@ def _lasts(results: list[Result], table: pd.DataFrame, later: pd.DataFrame) -> s
         "by the best rates of the first "
         f"{design.EPOCHS} epochs, against PyTorch's default, the median change of early accuracy → "
         f"of that after {table.epoch.max():g} epochs (intervals of this above zero, and below): "
-        f"{_early_and_late(findings.lasting(table))}. With ten layers and SGD the default has "
+        f"{_medians(findings.lasting(table))}. With ten layers and SGD the default has "
         f"{_ten(final)} then. Surely more than {share(settings[0].margin)} lost by deep-narrow: "
         f"{_listed(lost) or 'nowhere'}. {_retuned(later)}"
     )
 
 
-def _early_and_late(found: pd.DataFrame) -> str:
-    """The median changes by starts, early → late, by the kind of network."""
+def _medians(found: pd.DataFrame) -> str:
+    """The median changes by starts, early → late, by the kind of network; and, where they are
+    there, of networks that learn."""
     said = []
     for network, of in found.groupby("network", sort=False):
         parts = []
         for start in reversed(design.LASTING[1:]):
-            both = of[of.treated == start]
-            early, late = (findings.tally(both[both.when == when]) for when in ("early", "late"))
+            early, late, *learning = findings.tallies(of[of.treated == start], "when").values()
+            more = "".join(f"; {percent(t.median)} of those that learn" for t in learning)
             parts.append(
                 f"{findings.start_title(start)} {percent(early.median)} → {percent(late.median)} "
-                f"({late.above}, {late.below} of {late.of})"
+                f"({late.above}, {late.below} of {late.of}{more})"
             )
         said.append(f"{network} ({_n(of.n)}): {', '.join(parts)}")
     return "; ".join(said)
@@ -336,13 +346,13 @@ def _early_and_late(found: pd.DataFrame) -> str:
 def _retuned(later: pd.DataFrame) -> str:
     """What starts change after the last epoch where each has the rate that is best then."""
     best = findings.later_choices(later)
-    gains = _early_and_late(findings.retuned(later))
-    ends = f"{best.at_end.sum()} of {len(best)} are at an end of their grid"
+    moved, ends = (best.rate != best.before).sum(), best.at_end.sum()
     return (
         f"The rates of {design.EPOCHS} epochs may favour either side after {later.epoch.max():g}. "
         "On other seeds, with three or five layers, the change of that accuracy at these rates → "
-        f"at those that are best then, on held-out inputs: {gains} (other rates in "
-        f"{(best.rate != best.before).sum()} of {len(best)} cases; {ends})"
+        "at those that are best then, by inputs held out of training, and of the networks that "
+        f"learn with both starts: {_medians(findings.retuned(later))}. Other than before are "
+        f"{moved} of the {len(best)} rates, at an end of their grid {ends or 'none'}"
     )
 
 

@@ -688,12 +688,14 @@ def retuned(table: pd.DataFrame) -> pd.DataFrame:
     """What starts change against PyTorch's default after the last epoch, each at its best rate of
     the first epochs, and at that which is best then.
 
-    table: "later". Columns as of ``lasting``; when is that of the rates.
+    table: "later". Columns as of ``lasting``; when is that of the rates, "early" or "late"; or
+    "learning", late and of the seeds whose networks learn with both starts.
     """
     rows, best = outcomes.rated(table), later_choices(table)
     at = {"early": "before", "late": "rate"}
     values = {name: outcomes.retuned(rows, best.assign(rate=best[of])) for name, of in at.items()}
-    return _of_starts(values)
+    learning = values["late"].where(values["late"] > outcomes.LEARNS)
+    return _of_starts(values | {"learning": learning})
 
 
 def later_choices(table: pd.DataFrame) -> pd.DataFrame:

@@ -435,7 +435,7 @@ def generated(text: str, folder: Path) -> str:
         return of(results, *(tables.load(folder / "tables" / f"{n}.parquet") for n in names))
 
     parts = {  # made where they are asked for
-        "brief": lambda: said(answer.brief, *answer.TABLES[:3]),
+        "brief": lambda: said(answer.brief, *answer.BRIEF),
         "answer": lambda: said(answer.lines, *answer.TABLES),
         "claims": lambda: per_claim(theirs),
         "findings": lambda: per_claim(ours, "../"),
