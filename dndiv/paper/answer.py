@@ -151,7 +151,7 @@ def _instead_briefly(
         f"fresh seeds {_middle(deep)} in the median with three or five layers ({_surely(deep)}, "
         f"{_n(r.n for r in deep)}; `alive` {_middle(alive)}, `{design.FOUND}` "
         f"{_middle(relayed)}), after {design.LASTING_EPOCHS} epochs, at the best rates "
-        f"then, {_middle(later)} ({_surely(later)}; {percent(last.estimate.median())} of networks "
+        f"then, {_middle(later)} ({_surely(later)}; {percent(last.estimate.median())} among networks "
         f"that learn). On {names.title(names.SERIES, names.DATA)} "
         f"`{design.FOUND}`, found on it: first of {len(series)} in "
         f"{series.best[design.FOUND]} of {_cells(on_series)}. On images with one layer "
