@@ -459,7 +459,7 @@ def test_escape_is_judged_by_time_on_the_plateau():
 
 def _counted_by_place(paper):
     """What the assumptions say of seeds that differ by place."""
-    leaders, lasting = paper.leader_seeds, paper.lasting_seeds
+    leaders, lasting, retuned = paper.leader_seeds, paper.lasting_seeds, paper.retuned_seeds
     assert leaders["tiny"] == leaders["narrow"] == leaders["10×10"]
     assert lasting["narrow"] == lasting["10×10"]
     yield (
@@ -470,8 +470,9 @@ def _counted_by_place(paper):
     yield (
         f"{lasting['shallow']} in shallow, {lasting['tiny']} in tiny and {lasting['narrow']} in "
         f"the other networks on images and {lasting['MNIST1D']} on MNIST-1D for training that goes "
-        f"on for {design.LASTING_EPOCHS} epochs, {paper.later_seeds[0]} and {paper.later_seeds[1]} "
-        "where rates are chosen then"
+        f"on for {design.LASTING_EPOCHS} epochs, and where rates are chosen then "
+        f"{retuned['tiny']}, {retuned['narrow']} and {retuned['MNIST1D']}, by "
+        f"{paper.later_seeds[0]} others on images and {paper.later_seeds[1]} on MNIST-1D"
     )
     first = min(design.SEEDS_PER_UNIT, *paper.peer_seeds.values())
     yield f"{first} for the diversity of starts before training"

@@ -418,10 +418,11 @@ class Preset:
     peer_seeds: dict[str, int]  # of starts at their best rates
     leader_seeds: dict[str, int]  # of those that led, once more
     lasting_seeds: dict[str, int]  # of those that train on
+    retuned_seeds: dict[str, int]  # of these at the rates that are best then
     # on images, and on series, which are cheap:
     dose_seeds: tuple[int, int]  # of coefficients of techniques and their rivals, likewise
     rival_seeds: tuple[int, int]  # of techniques and their rivals
-    later_seeds: tuple[int, int]  # of those that train on: that choose rates, and as many more
+    later_seeds: tuple[int, int]  # of those that train on, which choose rates
     map_seeds: int
     common_seeds: dict[str, int]  # of networks in common use, by name
     widths: tuple[int, ...] = WIDTHS
@@ -447,6 +448,7 @@ PRESETS = {
         intervention_seeds=by_setting(2, 3), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
         peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
         lasting_seeds=dict.fromkeys(PLACES, 2), lasting_epochs=6, later_seeds=(2, 0),
+        retuned_seeds=dict.fromkeys(PLACES, 2) | {SERIES: 0},
         dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
         common_seeds=dict.fromkeys(COMMON[:2], 2),
         widths=(2, 8, 32), technique_settings=("tiny",), parities=PARITIES[:1],
@@ -459,6 +461,7 @@ PRESETS = {
         intervention_seeds=by_setting(1, 2), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
         peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
         lasting_seeds=dict.fromkeys(PLACES, 2), later_seeds=(2, 2),
+        retuned_seeds=dict.fromkeys(PLACES, 2),
         dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
         common_seeds=dict.fromkeys(COMMON, 2),
         widths=(2, 8, 32), technique_settings=("tiny",), peer_settings=("tiny",),
@@ -474,7 +477,8 @@ PRESETS = {
         peer_seeds=dict.fromkeys(PLACES, 10) | {"tiny": 20, CONVOLUTIONAL: 20, SERIES: 40},
         leader_seeds=dict.fromkeys(PLACES, 20) | {"shallow": 10, CONVOLUTIONAL: 60, SERIES: 40},
         lasting_seeds=dict.fromkeys(PLACES, 10) | {"shallow": 5, "tiny": 20, SERIES: 40},
-        later_seeds=(20, 40),
+        # of tiny networks of the default one in twenty or in fifty does not learn: 20 cannot tell
+        later_seeds=(20, 40), retuned_seeds=dict.fromkeys(PLACES, 20) | {"tiny": 100, SERIES: 40},
         dose_seeds=(5, 10), rival_seeds=(20, 100), map_seeds=8,
         common_seeds=dict.fromkeys(COMMON, 20) | {"resnet18": 10},
     ),
@@ -723,20 +727,19 @@ def lasting(preset: Preset, names: Sequence[str]) -> list[Unit]:
 def later(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """The same in networks of several layers at every rate of a grid: by inputs held out of
     training, which choose one for each start after all epochs, and on seeds of its own."""
-    kinds = (  # first seed, and what is recorded
-        (TUNING_SEED, {"records": ("accuracy in training",), "tuned": True}),
-        (RETUNED, {}),
-    )
-    deep = [s for s in preset.technique_settings if len(SETTINGS[s]) > 1]
-    return [
-        Training(*cell[:2], f"{cell[2]}@{rate:g}", LASTING, block, preset.lasting_epochs, **options)
-        for cell in cells(dict.fromkeys((*names, SERIES)), deep)
-        for rate in later_rates_of(cell)
-        for first, options in kinds
-        for block in blocks(
-            cell[0], preset.later_seeds[cell[0] == SERIES], 2 * SEEDS_PER_UNIT, first
-        )
-    ]
+    deep, found = [s for s in preset.technique_settings if len(SETTINGS[s]) > 1], []
+    for cell in cells(dict.fromkeys((*names, SERIES)), deep):
+        kinds = (  # seeds, their first, and what is recorded
+            (preset.later_seeds[cell[0] == SERIES], TUNING_SEED,
+             {"records": ("accuracy in training",), "tuned": True}),
+            (preset.retuned_seeds[place(*cell[:2])], RETUNED, {}),
+        )  # fmt: skip
+        for rate in later_rates_of(cell):
+            at = (*cell[:2], f"{cell[2]}@{rate:g}", LASTING)
+            for count, first, options in kinds:
+                for block in blocks(cell[0], count, 2 * SEEDS_PER_UNIT, first):
+                    found.append(Training(*at, block, preset.lasting_epochs, **options))
+    return found
 
 
 def later_rates_of(cell: tuple[str, str, str]) -> tuple[float, ...]:
