@@ -689,13 +689,17 @@ def retuned(table: pd.DataFrame) -> pd.DataFrame:
     the first epochs, and at that which is best then.
 
     table: "later". Columns as of ``lasting``; when is that of the rates, "early" or "late"; or
-    "learning", late and of the seeds whose networks learn with both starts.
+    "learning", late and of the seeds whose networks learn with both starts; network is the kind of
+    data and the setting; dead, the seeds whose default does not learn at its late rate.
     """
     rows, best = outcomes.rated(table), later_choices(table)
     at = {"early": "before", "late": "rate"}
     values = {name: outcomes.retuned(rows, best.assign(rate=best[of])) for name, of in at.items()}
     learning = values["late"].where(values["late"] > outcomes.LEARNS)
-    return _of_starts(values | {"learning": learning})
+    dead = learning.default.isna().groupby(level=CELL).sum().rename("dead")
+    found = _of_starts(values | {"learning": learning}).join(dead, on=CELL)
+    on = found["data"].map(lambda name: title(name, DATA) if name == SERIES else "images")
+    return found.assign(network=on + ", " + found.setting)
 
 
 def later_choices(table: pd.DataFrame) -> pd.DataFrame:
