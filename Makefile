@@ -33,6 +33,11 @@ ifneq ($(words $(DEVICE))$(filter-out auto cpu cuda,$(DEVICE)),1)
 $(error unknown DEVICE '$(DEVICE)'; choose auto, cpu or cuda)
 endif
 
+# make knows no preset= but PRESET=, and would begin with hours of the paper's
+ifneq ($(filter command,$(foreach name,preset device jobs,$(firstword $(origin $(name))))),)
+$(error write PRESET=, DEVICE= and JOBS= in capitals)
+endif
+
 reproduce: setup
 	@$(PY) -m dndiv reproduce --preset $(PRESET) --device $(DEVICE)
 

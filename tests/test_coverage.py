@@ -84,4 +84,6 @@ def test_the_table_has_a_row_per_candidate_and_number_of_seeds(monkeypatch):
     [(t, b, used), *_] = coverage.populations(read, "best")
     assert (len(t), len(b), used) == (40, 40, 20)  # of both runs; a comparison has the last's
     assert {len(t) for t, *_ in coverage.populations(read, "later")} == {25}  # that choose nothing
-    assert found.coverage.between(0, 1).all() and (found.worst_coverage <= found.coverage + 1e-9).all()
+    assert (
+        found.coverage.between(0, 1).all() and (found.worst_coverage <= found.coverage + 1e-9).all()
+    )
