@@ -102,9 +102,9 @@ def _used(results: list[Result], values: pd.DataFrame) -> str:
     return (
         f"{_advised(better, worse, len(again))} With both at their best rates it is surely better "
         f"than PyTorch's default by more than {share(found[0].margin)} in {better} of {len(again)} "
-        f"settings (in {hardly} the default hardly learns), surely worse in {worse}; on images "
-        f"with up to five layers in {_both(few)} of {len(few)} (on other seeds {_both(found)}, "
-        f"{_both(before)}; {_n(r.n for r in again)})"
+        f"settings (in {hardly} the default hardly learns), surely worse in {worse}; on other "
+        f"seeds in {_both(found)}. On images with up to five layers in {_both(few)} of {len(few)}, "
+        f"on other seeds in {_both(before)} ({_n(r.n for r in again)})"
     )
 
 
@@ -219,8 +219,8 @@ def _rates_briefly(results: list[Result], at_best: pd.DataFrame, trained_on: pd.
         f"{optimizers}, on images with several layers, for {design.EPOCHS} epochs: {title} "
         f"{of_start[0]}, PyTorch's default {of_default[0]}; for {trained_on.epoch.max():g}: "
         f"{of_start[1]} and {of_default[1]}. None is best everywhere: {title} is surely worse than "
-        f"the best other by more than {share(led[0].margin)} in {len(_opposite(series))} of "
-        f"{len(series)} settings on {where}, {len(_opposite(deep + ten))} of {len(deep + ten)} here"
+        f"the best other in {len(_opposite(series))} of {len(series)} settings on {where}, in "
+        f"{len(_opposite(deep + ten))} of {len(deep + ten)} here"
     )
 
 
