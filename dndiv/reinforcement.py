@@ -330,7 +330,10 @@ class Reinforcement:
                     "layers=, or remove the parametrization"
                 )
         self._refuse_untrained(chosen)
-        if of_weights and not self._trained([*chosen][:-1]):
+        parameters = self._parameters()
+        held = [layer for layer in chosen if layer.weight in parameters]
+        hidden = held[:-1] if chosen == self._record.names else held  # the last is not treated
+        if hidden and technique.looks_at != "outputs" and not self._trained(hidden):
             warnings.warn(
                 f"the weights of all layers that {self.dose.name} would treat are frozen: it "
                 "changes nothing until requires_grad is True",
