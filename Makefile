@@ -1,6 +1,6 @@
 # The contract of this artifact:
 #   make reproduce   every table, figure and verdict into results/$(PRESET); what is there and current is kept
-#   make test        unit tests, then every notebook with its compared cells
+#   make test        unit tests, and every notebook with its compared cells
 # PRESET=paper (default), quick or smoke; DEVICE=auto (default), cpu or cuda; JOBS=processes, by default one per core.
 
 PRESET ?= paper
@@ -33,17 +33,18 @@ ifneq ($(words $(DEVICE))$(filter-out auto cpu cuda,$(DEVICE)),1)
 $(error unknown DEVICE '$(DEVICE)'; choose auto, cpu or cuda)
 endif
 
+# make knows no preset= but PRESET=, and would begin with hours of the paper's
+ifneq ($(filter command,$(foreach name,preset device jobs,$(firstword $(origin $(name))))),)
+$(error write PRESET=, DEVICE= and JOBS= in capitals)
+endif
+
 reproduce: setup
 	@$(PY) -m dndiv reproduce --preset $(PRESET) --device $(DEVICE)
 
+# in one run, so that no core waits; each process has whole files, and one thread
 test: setup
-	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) tests --ignore tests/browser
-	OMP_NUM_THREADS=1 $(PY) -m pytest $(SPREAD) --nbval-lax --nbval-current-env $(BOOKS)
-
-# a process per core, each with whole files, one thread each
-SPREAD := -n auto --dist loadfile -p tests.first
-# first use_it_in_your_net, or all would wait for it
-BOOKS  := --no-loadscope-reorder notebooks/u*.ipynb notebooks/[!u]*.ipynb
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n auto --dist loadfile -p tests.first \
+	  --nbval-lax --nbval-current-env tests notebooks --ignore tests/browser
 
 # the report, and explore.ipynb in JupyterLab, in Chromium (apt-get install chromium, or
 # DNDIV_CHROMIUM=its path); without one this fails

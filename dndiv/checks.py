@@ -83,4 +83,5 @@ def _said(kind: Any) -> str:
         return " or ".join(map(_said, inner))
     if origin in (tuple, Sequence, Iterable):
         return f"a list, each {_said(inner[0])}"
-    return said.get(origin) or f"a {origin.__name__.lower()}"
+    name = origin.__name__.lower()
+    return said.get(origin) or f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -20,6 +20,7 @@ Example::
     dndiv.decorrelate_(model, inputs=batch)     # and most units alive on a batch of inputs
 """
 
+import inspect
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -436,7 +437,30 @@ def _on_a_batch(given: dict) -> None:
             handle.remove()
 
 
-@partial(typed, check=_whole)
+def _fitting(given: dict) -> None:
+    """Refuse what cannot be changed, and starts in each other's place."""
+    _whole(given)
+    for name, first, what in (
+        ("directions", "tensor", "of one weight, as `decorrelated_`"),
+        ("start", "module", "of a module and inputs, as `alive_`"),
+    ):
+        takes = _first_argument(function := given.get(name))
+        if takes in ("tensor", "module") and takes != first:
+            raise ValueError(
+                f"decorrelate_: {name}={getattr(function, '__name__', function)} is a function of "
+                f"a {takes}; {name}= takes one {what}"
+            )
+
+
+def _first_argument(function: Callable | None) -> str:
+    """The name of it; "" where that cannot be told."""
+    try:
+        return next(iter(inspect.signature(function).parameters), "") if function else ""
+    except (TypeError, ValueError):  # of a built-in one
+        return ""
+
+
+@partial(typed, check=_fitting)
 @torch.no_grad()
 def decorrelate_(
     module: nn.Module,
@@ -490,18 +514,40 @@ def initialize_(
     Args:
         module: any module with such layers.
         scheme: ``dndiv.literature.deep_narrow_`` or ``rewired_``, one of ``torch.nn.init``, or any
-            function that changes a weight [units, fan-in or channels, *kernel] in place.
+            function that changes a weight [units, fan-in or channels, *kernel] in place; what it
+            returns is not looked at.
         generator: passed on to the scheme, if given.
 
     Returns the module. Raises ValueError, naming the layer, where there is nothing to treat, a
-    weight or bias is computed by a parametrization, or ``scheme`` refuses the weight; the module is
-    then as it was.
+    weight or bias is computed by a parametrization, or ``scheme`` refuses the weight, returns
+    another one in its place, or leaves values that are not finite; the module is then as it was.
     """
     options = {} if generator is None else {"generator": generator}
     with probe.unchanged_on_error(module):
         for name, layer in layers(module):
-            _treat_(name, blocks(layer, layer.weight), scheme, **options)
+            _treat_(name, blocks(layer, layer.weight), partial(_in_place, scheme), **options)
         return zero_bias_(module)
+
+
+def _in_place(scheme: Callable[..., Tensor], weight: Tensor, **options) -> Tensor:
+    """Apply a scheme, and refuse what is none. ValueError says why."""
+    before = weight.clone()
+    try:
+        made = scheme(weight, **options)
+    except TypeError as error:
+        raise ValueError(
+            f"the scheme fails on one weight alone ({error}); starts of a module and inputs, as "
+            "`alive_`, go to decorrelate_(model, inputs=batch, start=alive_)"
+        ) from error
+    elsewhere = isinstance(made, Tensor) and made.data_ptr() != weight.data_ptr()
+    if elsewhere and torch.equal(weight.nan_to_num(), before.nan_to_num()):
+        raise ValueError(
+            "the scheme returns another tensor and leaves the weight as it was; let it change the "
+            "weight in place, as weight.copy_(...) does"
+        )
+    if not weight.isfinite().all():
+        raise ValueError("the scheme leaves values that are not finite")
+    return weight
 
 
 def _treat_(name: str, parts: list[Tensor], function: Callable[..., Tensor], **options) -> None:
@@ -584,7 +630,7 @@ def alive_(module: nn.Module, inputs: Any) -> nn.Module:
 
     About five in six pre-activations are then positive, so that most units of a rectifier network
     pass their signal on at the start (compare the looks-linear start of Balduzzi et al. 2017, arXiv
-    1702.08591).
+    1702.08591). Not so behind layers without biases, or where a batch norm takes means away.
     """
     return _standardize(module, inputs, raise_by=1.0)
 

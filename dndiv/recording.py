@@ -152,11 +152,12 @@ class Recorder:
         for layer in hidden:
             if layer not in found:
                 into = ", ".join(repr(self.names[l]) for l in fed if layer in set().union(*fed[l]))
+                others = [self.names[l] for l in found]
                 raise ValueError(
                     f"the {units(layer)} units of layer {self.names[layer]!r} do not match the "
                     f"inputs of one following layer that receives them alone (they reach "
-                    f"{into or 'none'}); choose others by layers=, of "
-                    f"{[self.names[l] for l in found]}"
+                    f"{into or 'none'}); "
+                    + (f"choose others by layers=, of {others}" if others else "no layer fits")
                 )
         return found
 
@@ -212,10 +213,14 @@ def refuse_sharded(model: nn.Module) -> None:
 
 
 def _named(model: nn.Module) -> dict[Layer, str]:
-    """The layers that can be recorded; a shared weight counts once."""
+    """The layers that can be recorded; a shared weight counts once. Those of what is ``PACKED``
+    are never called."""
     found, weights = {}, set()
+    packed: set[nn.Module] = set()
     for name, layer in model.named_modules():
-        if not isinstance(layer, Layer):
+        if isinstance(layer, PACKED):
+            packed.update(layer.modules())
+        if not isinstance(layer, Layer) or layer in packed:
             continue
         weight = layer._parameters.get("weight")  # none, if a parametrization computes it
         if isinstance(weight, nn.UninitializedParameter):

@@ -43,10 +43,12 @@ class Reinforcement:
     that names the layers to choose from. A flattened layer's units come first in what the following
     one receives, as ``nn.Flatten`` has it.
 
-    ``reinitialize`` calls a unit dead if what reaches the following layer was 0 in every forward
-    pass since the last action, and a duplicate by the latest mini-batch, by which ``redo`` calls it
-    dormant; mini-batches of fewer samples than twice the units (positions counted) are passed over.
-    Both zero what a redrawn unit passes on, and warn where the following layer is not trained.
+    ``reinitialize`` and ``redo`` act after every 100th step, if ``every`` says nothing else, on
+    units that are dead: what reaches the following layer was 0 in every forward pass since the last
+    action. Which are duplicates, or dormant, is judged by the latest mini-batch; where it has fewer
+    samples than twice the units (positions counted), dead ones alone are redrawn, and a warning
+    says so. Both zero what a redrawn unit passes on, and warn where the following layer is not
+    trained.
 
     Beside a plain loop it is at home in:
 
@@ -57,7 +59,8 @@ class Reinforcement:
     * ``DistributedDataParallel``: pass the wrapped model; ``reinitialize`` acts by what the first
       rank sees, and calls dead what is dead on all. Sharded models are refused.
     * copies: a deep copy, an average of the weights or a loaded pickle of the model is not watched
-      and disturbs nothing. ``state_dict`` resumes a run to the last bit.
+      and disturbs nothing; a copy of the reinforcement has no penalty to give, and says so.
+      ``state_dict`` resumes a run to the last bit.
 
     Args:
         model: any module with two or more linear or convolutional layers.
@@ -95,6 +98,9 @@ class Reinforcement:
         _refuse_idle(self.dose)
         self.optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
         self.activation, self.steps = activation, 0
+        self._copied = False
+        self._asked = coefficient == 0  # whether somebody has added the penalty to a loss
+        self._judged: set[Layer] = set()  # of which some mini-batch was large enough
         self._generator = streams.generator("redraw", seed)
         of_weights = self.dose.technique.looks_at == "weights"
         self._redraws = self.dose.technique.change is not None and not of_weights
@@ -114,12 +120,18 @@ class Reinforcement:
         if packed and layers is None and self.dose.technique.looks_at != "outputs":
             warnings.warn(
                 f"{technique} leaves the packed weights of {', '.join(map(repr, packed))} alone; "
-                "with layers=, which chooses the layers to treat, this is not said",
+                "choose the layers to treat by layers=, and this is not said",
                 stacklevel=2,
             )
 
     def remove(self) -> None:
         """Take all hooks away; the model is an ordinary one again, with the weights it has now."""
+        if self._handles and self.steps and self.dose.technique.penalty and not self._asked:
+            warnings.warn(
+                f"{self.dose.name} has changed nothing in {self.steps} steps: its penalty() was "
+                "never added to a loss",
+                stacklevel=2,
+            )
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -132,7 +144,7 @@ class Reinforcement:
         self.remove()
 
     def __getstate__(self):  # a copy has no hooks, for the copy of the model has none
-        return self.__dict__ | {"_handles": []}
+        return self.__dict__ | {"_handles": [], "_copied": True}
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs beside the states of model and optimizer: steps, random stream,
@@ -145,7 +157,8 @@ class Reinforcement:
             "alive": {names[layer]: seen.clone() for layer, seen in alive.items()},
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    @typed
+    def load_state_dict(self, state: dict) -> None:
         """Go on where ``state_dict`` was taken, bit for bit as the uninterrupted run.
 
         Raises ValueError if the state lacks something, or is of another technique or another model.
@@ -173,8 +186,14 @@ class Reinforcement:
     def penalty(self) -> Tensor:
         """What to add to the loss of the latest forward pass: a scalar; 0 if nothing is due, and
         after ``remove``, so that a loop may go on. Where a step calls the whole model several times
-        it is taken after each call. Raises RuntimeError before any training pass."""
-        technique = self.dose.technique
+        it is taken after each call. Raises RuntimeError before any training pass, and of a copy,
+        which watches no model."""
+        if self._copied:
+            raise RuntimeError(
+                "this Reinforcement is a copy and watches no model: make a new one of the copied "
+                "model and optimizer, and give it the state_dict() of the first"
+            )
+        technique, self._asked = self.dose.technique, True
         total = torch.zeros((), device=next(self._record.model.parameters()).device)
         if not self._handles or technique.penalty is None or not self.dose.due(self.steps):
             return total
@@ -253,7 +272,8 @@ class Reinforcement:
         self._hidden = [h for h in order[:-1] if h in self._record.chosen]
         if not self._hidden:
             raise ValueError(
-                f"no layer that could be treated was called before the last, {names[last]!r}"
+                f"no layer that could be treated was called before the last, {names[last]!r}; "
+                "under activation checkpointing set use_reentrant=False"
             )
         if technique.looks_at != "outputs":  # they depend on the last layer's weights, too
             self._refuse_untrained(self._hidden)
@@ -310,6 +330,15 @@ class Reinforcement:
                     "layers=, or remove the parametrization"
                 )
         self._refuse_untrained(chosen)
+        parameters = self._parameters()
+        held = [layer for layer in chosen if layer.weight in parameters]
+        hidden = held[:-1] if chosen == self._record.names else held  # the last is not treated
+        if hidden and technique.looks_at != "outputs" and not self._trained(hidden):
+            warnings.warn(
+                f"the weights of all layers that {self.dose.name} would treat are frozen: it "
+                "changes nothing until requires_grad is True",
+                stacklevel=4,
+            )
         if not self._redraws:
             return
         if any(isinstance(optimizer, LBFGS) for optimizer in self.optimizers):
@@ -357,12 +386,23 @@ class Reinforcement:
         """Change redundant units of a layer, and forget what the optimizers remember of them."""
         weight, onward, units = layer.weight, following.weight, len(layer.weight)
         hidden = _at_least_single(self._activations(layer))
-        enough = hidden.shape[1] >= 2 * units
-        # one that is silent on this mini-batch alone was on, by itself, in an earlier one
         alive = self._of_any_rank(self._record.alive[following]).unflatten(0, (units, -1)).any(1)
-        earlier = (alive & ~hidden.any(1)).diag().to(hidden)
-        hidden = torch.cat([hidden, earlier], 1).to(_at_least_single(weight).dtype)
+        if enough := (samples := hidden.shape[1]) >= 2 * units:
+            self._judged.add(layer)
+            # one that is silent on this mini-batch alone was on, by itself, in an earlier one
+            hidden = torch.cat([hidden, (alive & ~hidden.any(1)).diag().to(hidden)], 1)
+        else:  # all that is certain: whether they were on, each by itself
+            hidden = alive.diag().to(hidden)
+            if layer not in self._judged:
+                warnings.warn(
+                    f"{self.dose.name} redraws of layer {self._record.names[layer]!r} dead units "
+                    f"alone: to judge more of its {units} units takes mini-batches of "
+                    f"{2 * units}, not {samples}",
+                    stacklevel=2,
+                )
+        hidden = hidden.to(_at_least_single(weight).dtype)
         c = self._coefficient(partial(self.dose.technique.redundancy, hidden))
+        c = c if enough else c / 2  # at 1 ``redo`` would call all dormant that are equally on
 
         def copied(values):  # of one network, in the precision of the computation
             return values[None].to(hidden.dtype, copy=True)
@@ -375,7 +415,7 @@ class Reinforcement:
         mean = copied(_mean_input(layer, given))
         change = self.dose.technique.change
         assert change is not None  # or it would not have come to this
-        redrawn = change(rows, bias, outgoing, mean, hidden[None], c, draw)[0] & enough
+        redrawn = change(rows, bias, outgoing, mean, hidden[None], c, draw)[0]
         redrawn = self._of_first_rank(redrawn.int()) > 0
         if not redrawn.any():
             return

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dndiv.paper import commands, data, design, files, report, reproduce, tables
+from dndiv.paper import commands, data, design, files, notebooks, report, reproduce, tables
 from dndiv.paper.files import ROOT
 from dndiv.paper.names import COLUMNS, SERIES
 
@@ -123,6 +123,24 @@ def test_check_fails_only_where_asked_to_and_a_verdict_differs(here, monkeypatch
 def test_check_without_a_run_says_how_to_make_one(here, capsys):
     assert commands.main(["check", "--preset", "quick"]) == 1
     assert "make it with `make reproduce PRESET=quick`" in capsys.readouterr().err
+
+
+def test_data_are_the_archives_if_none_is_named(monkeypatch, capsys):
+    monkeypatch.setattr(data, "resolve", lambda names: (print(*names), ((), ""))[1])
+    assert [commands.main(["data", *words]) for words in ([], ["Digits"])] == [0, 0]
+    assert capsys.readouterr().out.splitlines() == ["MNIST FashionMNIST", "Digits"]
+
+
+def test_a_notebook_may_be_named_and_an_unknown_one_is_refused(here, monkeypatch, capsys):
+    found = []
+    monkeypatch.setattr(notebooks, "execute", lambda source, *more: found.append(source) or 0)
+    path = notebooks.FOLDER / "06_early_epochs.ipynb"
+    for said in ("06_early_epochs", "06_early_epochs.ipynb", str(path)):
+        assert commands.main(["notebook", said]) == 0
+    assert found == [path] * 3
+    for words in (["notebook", "nothere"], ["refresh", "nothere"]):
+        assert commands.main(words) == 1
+        assert "unknown notebook 'nothere'; choose one of 00_overview" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -343,6 +361,7 @@ def test_outside_a_checkout_the_commands_say_so(here, tmp_path, monkeypatch, cap
 
 def test_make_refuses_an_unknown_preset_and_device():
     for words, message in (
+        (["preset=smoke"], "write PRESET=, DEVICE= and JOBS= in capitals"),
         (["PRESET=papr"], "unknown PRESET 'papr'; choose paper, quick or smoke"),
         (["DEVICE=gpu"], "unknown DEVICE 'gpu'; choose auto, cpu or cuda"),
     ):

@@ -58,26 +58,32 @@ def test_the_table_has_a_row_per_candidate_and_number_of_seeds(monkeypatch):
     arms += ("default+log_volume:dynamic", "default+reinitialize:dynamic")
     values = dict(zip(arms, (BASE, SKEWED, BASE[::-1], BASE * 1.1, SKEWED, BASE)))
     led = dict.fromkeys(design.LEADERS, SKEWED) | {"default": BASE, "alive": BASE}
+    # half of the seeds of the starts that led are of the first run; of those that train on some
+    # choose the rate
+    parts = {"peers": range(20), "leaders": range(20, 40), "later": range(30)}
 
     def read(name):
-        # half of the seeds of the starts that led are of the first run
-        seeds = {"peers": range(20), "leaders": range(20, 40)}.get(name, range(40))
+        first = [design.TUNING_SEED * (name == "later" and seed >= 25) for seed in range(40)]
         rows = [
-            ("MNIST", "tiny", "sgd@0.1" if len(seeds) < 40 else "sgd", arm, seed, "", epoch)
-            + ("accuracy", of_arm[seed])
-            for arm, of_arm in (led if len(seeds) < 40 else values).items()
-            for seed in seeds
+            ("MNIST", "tiny", "sgd@0.1" if name in parts else "sgd", arm, seed + first[seed], "")
+            + (epoch, "accuracy", of_arm[seed])
+            for arm, of_arm in (led if name in parts else values).items()
+            for seed in parts.get(name, range(40))
             for epoch in range(6)
         ]
         return pd.DataFrame(rows, columns=COLUMNS)
 
     found = coverage.table(read)
-    assert len(found) == 2 * len(coverage.CANDIDATES) * (len(coverage.SEEDS) + 1)
+    assert len(found) == 3 * len(coverage.CANDIDATES) * (len(coverage.SEEDS) + 1)
     # what equals its baseline tells nothing
     assert found.groupby("rates").populations.unique().map(list).to_dict() == {
         "usual": [4],
         "best": [4],
+        "later": [3],
     }
     [(t, b, used), *_] = coverage.populations(read, "best")
     assert (len(t), len(b), used) == (40, 40, 20)  # of both runs; a comparison has the last's
-    assert found.coverage.between(0, 1).all() and (found.worst_coverage <= found.coverage).all()
+    assert {len(t) for t, *_ in coverage.populations(read, "later")} == {25}  # that choose nothing
+    assert (
+        found.coverage.between(0, 1).all() and (found.worst_coverage <= found.coverage + 1e-9).all()
+    )

@@ -282,6 +282,30 @@ def test_the_checksum_is_of_the_archives_in_their_order(source, monkeypatch):
     data.checksum.cache_clear()
 
 
+def test_the_checksum_of_what_every_machine_has_is_made_once_for_the_versions(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("DNDIV_DATA", str(tmp_path))
+    made, asked = data.EMBEDDED["Digits"](), []
+    monkeypatch.setitem(data.EMBEDDED, "Digits", lambda: asked.append(1) or made)
+
+    def of():
+        return data.checksum.__wrapped__("Digits")
+
+    parts = b"".join(x.numpy().tobytes() for pair in made[:2] for x in pair)
+    expected = hashlib.sha256(parts).hexdigest()
+    assert [of() for _ in range(3)] == [expected] * 3 and len(asked) == 1
+    [kept] = (tmp_path / "Digits").iterdir()
+    for damage in ("", "half", "x" * 64):
+        kept.write_text(damage)
+        assert of() == expected == kept.read_text()
+    version = data.metadata.version
+    monkeypatch.setattr(data.metadata, "version", lambda part: f"{version(part)}.1")
+    assert of() == expected and len(asked) == 5
+    monkeypatch.setenv("DNDIV_DATA", str(kept))  # no folder: nothing is kept, nothing is lost
+    assert of() == of() == expected and len(asked) == 7
+
+
 def test_without_network_and_source_the_digits_stand_in_once_and_say_so(source, monkeypatch):
     monkeypatch.setattr(
         torchvision.datasets.FashionMNIST, "mirrors", torchvision.datasets.MNIST.mirrors

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from dndiv.paper import design
+from dndiv.paper import design, registered
 from dndiv.paper.arms import Arm, Place
 from dndiv.paper.design import Convolution, Directions, Parity, Training
 from dndiv.paper.names import OPTIMIZERS
@@ -156,6 +156,26 @@ def test_where_a_choice_was_at_an_end_all_starts_have_one_rate_more():
         more = {design.FURTHER[cell]} if cell in design.FURTHER else set()
         assert all(rates == {*design.RATES[cell[-1]], *more} for rates in by_arm.values())
     assert {*design.FURTHER} <= {*found}
+
+
+def test_the_grid_of_those_that_train_on_is_one_for_all_and_has_the_rates_of_before():
+    names, tried = design.PRESETS["paper"].data, {}
+    for unit in design.units("later", "paper", names):
+        optimizer, rate = design.learning_rate(unit.optimizer)
+        assert [*map(str, unit.arms)] == [*design.LASTING]
+        tried.setdefault((unit.data, unit.setting, optimizer), {}).setdefault(rate, []).extend(
+            (seed, unit.tuned) for seed in unit.seeds
+        )
+    assert len(tried) == 12 and {*design.LATER_FURTHER} <= {*tried}
+    others = ("rates", "peers", "leaders", "lasting")
+    elsewhere = {s for t in others for u in design.units(t, "paper", names) for s in u.seeds}
+    for cell, rates in tried.items():
+        before = [registered.rates(*cell, start) for start in design.LASTING]
+        assert {*before} <= {*rates} == {*design.later_rates_of(cell)}
+        assert min(rates) < min(before)  # whoever trains on may want less
+        [seeds] = {frozenset(seeds) for seeds in rates.values()}  # the same budget for all rates
+        choose, judge = ({s for s, tuned in seeds if tuned is t} for t in (True, False))
+        assert choose and judge and not judge & (choose | elsewhere)
 
 
 def test_convolutional_networks_are_of_images_and_take_starts_alone():

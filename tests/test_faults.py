@@ -662,7 +662,7 @@ def test_a_specification_of_wrong_types_is_refused_by_name(changed):
         ({"setting": 5}, "Training: setting must be a text, not 5"),
         ({"seeds": ("0",)}, "Training: seeds[0] must be a whole number, not '0'"),
         ({"seeds": (0, 1.0)}, "Training: seeds[1] must be a whole number, not 1.0"),
-        ({"arms": None}, "Training: arms must be a list, each a arm, not None"),
+        ({"arms": None}, "Training: arms must be a list, each an arm, not None"),
         ({"epochs": "5"}, "Training: epochs must be a whole number, not '5'"),
         ({"epochs": True}, "Training: epochs must be a whole number, not True"),
         ({"arms": ("default+log_volume:dynamic@nan",)}, "must be a finite number or None, not nan"),

@@ -466,25 +466,26 @@ def test_rates_are_chosen_anew_by_held_out_inputs_after_the_last_epoch():
             place[4] += seed
             yield (*place, epoch, measure, value)
 
+    others = dict.fromkeys(design.LASTING[1:], 0.4)
     table = [
         row
         for rate, value in lasts.items()
-        for seed, more in ((tuned, 0.0), (design.CONFIRMING, 0.1 - rate))
-        for row in rows(rate, seed, {"default": value + more, "deep_narrow": 0.4 + more})
+        for seed, more in ((tuned, 0.0), (design.RETUNED, 0.1 - rate))
+        for row in rows(rate, seed, {n: v + more for n, v in ({"default": value} | others).items()})
     ]
     table = frame(table)
     # before the last epoch another rate leads, which does not count
     table.loc[(table.epoch < table.epoch.max()) & (table.optimizer == "sgd@0.1"), "value"] = 0.9
-    chosen = outcomes.later_rates(outcomes.rated(table)).set_index("arm").rate
-    assert dict(chosen) == {"default": 0.03, "deep_narrow": 0.01}  # of equals, the smallest
+    chosen = findings.later_choices(table).set_index("arm").loc[["default", "deep_narrow"]]
+    assert [*chosen.rate] == [0.03, 0.01]  # of equals, the smallest
+    assert [*chosen.at_end] == [False, True]
+    assert [*chosen.before] == [0.1, 0.01]  # as registered
     values = outcomes.retuned(outcomes.rated(table))
     assert values.default.tolist() == pytest.approx([0.77, 0.78])
     assert values.deep_narrow.tolist() == pytest.approx([0.49, 0.50])
-    before = frame(accuracies({"default": 0.5, "deep_narrow": 0.6}, (*cell, "sgd@0.01"), seeds=2))
-    [found] = findings.retuned(table, before).to_dict("records")
-    assert (found["default"], found["deep_narrow"], found["moved"]) == (0.03, 0.01, 1)
-    assert found["estimate"] == pytest.approx(0.495 / 0.775 - 1)
-    assert found["estimate_"] == pytest.approx(0.605 / 0.505 - 1)
+    found = findings.retuned(table).set_index(["treated", "when"]).estimate
+    assert found["deep_narrow", "late"] == pytest.approx(0.495 / 0.775 - 1)
+    assert found["deep_narrow", "early"] == pytest.approx(0.495 / 0.505 - 1)
 
 
 def test_networks_in_common_use_stand_as_they_are_and_decorrelated():

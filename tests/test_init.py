@@ -490,6 +490,30 @@ def test_what_a_scheme_refuses_leaves_the_module_as_it_was(net):
         dndiv.initialize_(nn.ReLU(), nn.init.orthogonal_)
 
 
+@pytest.mark.parametrize("scheme, message", [
+    (lambda w: nn.functional.normalize(w, dim=1), "layer '.+': the scheme returns another tensor"),
+    (lambda w: w.fill_(float("nan")), "layer '.+': the scheme leaves values that are not finite"),
+    (dndiv.alive_, "one weight alone .+ go to decorrelate_\\(model, inputs=batch, start=alive_"),
+])  # fmt: skip
+def test_what_is_no_scheme_is_refused_and_the_module_as_it_was(net, scheme, message):
+    before = copy.deepcopy(net.state_dict())
+    with pytest.raises(ValueError, match=message):
+        dndiv.initialize_(net, scheme)
+    assert all(torch.equal(v, before[name]) for name, v in net.state_dict().items())
+
+
+@pytest.mark.parametrize("name, given, message", [
+    ("directions", dndiv.standardized_, "directions=standardized_ is a function of a module"),
+    ("start", dndiv.decorrelated_, "start=decorrelated_ is a function of a tensor; start= takes"),
+])  # fmt: skip
+def test_starts_in_each_others_place_are_refused(name, given, message):
+    with pytest.raises(ValueError, match=message):
+        dndiv.decorrelate_(network((3, 4, 2)), inputs=torch.randn(9, 3), **{name: given})
+    net, after = network((3, 4, 2)), []
+    dndiv.decorrelate_(net, directions=lambda w, generator=None: after.append(w.shape))
+    assert after == [(4, 3), (2, 4)]  # any function will do
+
+
 def test_modules_that_cannot_be_treated_are_refused_with_the_layer():
     with pytest.raises(ValueError, match="ReLU has no linear, convolutional, attention"):
         dndiv.decorrelate_(nn.ReLU())

@@ -378,6 +378,59 @@ def test_units_whose_receiver_is_frozen_stay_with_a_word(technique):
     assert not model[2].weight[:, 1].any()
 
 
+@pytest.mark.parametrize("technique, c", [("reinitialize", 0.05), ("redo", 1.0)])
+def test_of_layers_that_mini_batches_cannot_judge_dead_units_are_redrawn_with_a_word(technique, c):
+    model = wound(net())
+    model[2].bias.data[:] = 5.0
+    model[2].weight.data[4], model[2].bias.data[4] = 0.0, -50.0  # dead in every mini-batch
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    reinforced(model, optimizer, technique, every=2, layers=["2"], coefficient=c)
+    before = copy.deepcopy(model.state_dict())
+    model[2].bias.data[3] = 50.0  # on, but in the mini-batch that is looked at
+    for size in (2 * 7, 2 * 7 - 1):  # seven units
+        model(batch(0, size)[0]).sum().backward()
+        if size % 2:
+            with pytest.warns(
+                UserWarning, match="'2' dead units alone: to judge .+ 7 .+ 14, not 13"
+            ):
+                optimizer.step()
+        else:
+            optimizer.step()
+        model[2].bias.data[3] = -50.0
+    changed = (model[2].weight != before["2.weight"]).any(1)
+    assert changed.tolist() == [k == 4 for k in range(7)]
+    assert not model[4].weight[:, 4].any() and model[4].weight[:, 3].any()
+
+
+def test_what_would_change_nothing_is_said():
+    model = net()
+    for layer in model[:4]:
+        layer.requires_grad_(False)
+    with pytest.warns(UserWarning, match="all layers that mma would treat are frozen"):
+        reinforced(model, torch.optim.SGD(model.parameters(), lr=0.1), "mma")
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    diverse = reinforced(model, optimizer, "mma")
+    for step in range(2):
+        model(batch(step)[0]).sum().backward()
+        optimizer.step()
+    with pytest.warns(UserWarning, match="mma has changed nothing in 2 steps: its penalty"):
+        diverse.remove()
+
+
+@pytest.mark.parametrize("technique", PENALTIES)
+def test_a_copy_of_a_reinforcement_has_no_penalty_to_give(technique):
+    model = net()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    diverse = reinforced(model, optimizer, technique)
+    train(model, optimizer, diverse, range(2))
+    for other in (copy.deepcopy(diverse), pickle.loads(pickle.dumps(diverse))):
+        with pytest.raises(RuntimeError, match="is a copy and watches no model: make a new one"):
+            other.penalty()
+    model(batch(2)[0])
+    assert diverse.penalty() != 0
+
+
 # ------------------------------------------------------------------------------------ which layers
 def gradients(model, technique, *inputs, **options):
     model = copy.deepcopy(model)
@@ -585,7 +638,7 @@ def test_what_does_not_feed_one_layer_alone_is_refused_by_name(technique, model,
     with pytest.raises(ValueError) as error:  # not in optimizer.step()
         model(x)
     assert f"units of layer {named!r} do not match" in str(error.value)
-    assert f"by layers=, of {fitting}" in str(error.value)
+    assert (f"by layers=, of {fitting}" if fitting else "; no layer fits") in str(error.value)
     if fitting:
         model = copy.deepcopy(model)
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

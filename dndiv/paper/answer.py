@@ -1,7 +1,7 @@
 """The answer in five lines, short and long: what a practitioner and a sceptic must know, from
 results alone."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from statistics import fmean, median
 
@@ -12,14 +12,18 @@ from dndiv.paper.claims import OFF, TOGETHER, Result
 from dndiv.paper.names import CELL
 from dndiv.paper.report import MARK, measured, percent, share
 
-# what the answer is made of; the short one of the first three
-TABLES = ("early", "peers", "leaders")
-TABLES += ("convolution", "convolution_leaders", "beginnings", "lasting", "later")
+# what the short answer is made of, and the long one
+BRIEF = ("early", "peers", "leaders", "later")
+TABLES = (*BRIEF, "convolution", "convolution_leaders", "beginnings", "lasting")
 UNSEARCHED = "FashionMNIST"  # the data set that had no part in the search for ``design.FOUND``
 
 
 def brief(
-    results: list[Result], early: pd.DataFrame, peers: pd.DataFrame, leaders: pd.DataFrame
+    results: list[Result],
+    early: pd.DataFrame,
+    peers: pd.DataFrame,
+    leaders: pd.DataFrame,
+    later: pd.DataFrame,
 ) -> str:
     """Five lines for who has a minute (Markdown), by the tables of these names."""
     at_best, again = outcomes.rated(peers), outcomes.early_accuracy(outcomes.rated(leaders))
@@ -28,8 +32,8 @@ def brief(
     parts = {
         "Is it 40 %?": _forty_briefly(results, outcomes.early_accuracy(early)),
         "Should I use it?": _used(results, again),
-        "What instead, and where?": _instead_briefly(results, reached, again),
-        "At which learning rate?": _rates_briefly(results, at_best, again),
+        "What instead, and where?": _instead_briefly(results, reached, again, later),
+        "At which learning rate?": _rates_briefly(results, at_best, later),
         "Do techniques help during training?": _tried_briefly(results),
     }
     return _listing(parts)
@@ -40,19 +44,24 @@ def lines(
     early: pd.DataFrame,
     peers: pd.DataFrame,
     leaders: pd.DataFrame,
+    later: pd.DataFrame,
     convolution: pd.DataFrame,
     convolution_leaders: pd.DataFrame,
     beginnings: pd.DataFrame,
     lasting: pd.DataFrame,
-    later: pd.DataFrame,
 ) -> str:
     """The same at length (Markdown), by the tables of these names."""
     values = outcomes.early_accuracy(early)
+
+    def at_best(table):
+        return outcomes.early_accuracy(outcomes.rated(table))
+
     parts = {
-        "The 40 %:": _forty(results, values, outcomes.early_accuracy(outcomes.rated(peers))),
+        "The 40 %:": _forty(results, values, *map(at_best, (peers, leaders))),
         "Scale or decorrelation:": _scale(results, values),
         "Use instead": _instead(results, peers, leaders),
-        "When training goes on,": _lasts(results, lasting, later),
+        "When training goes on at these rates,": _lasts(results, lasting),
+        "At the rates that are best after all epochs,": _retuned(later),
         "At the usual learning rates": _highest(values),
         "In a small convolutional network,": _filtered(convolution, convolution_leaders),
         "Techniques and their rivals:": _tried(results),
@@ -93,10 +102,9 @@ def _used(results: list[Result], values: pd.DataFrame) -> str:
     return (
         f"{_advised(better, worse, len(again))} With both at their best rates it is surely better "
         f"than PyTorch's default by more than {share(found[0].margin)} in {better} of {len(again)} "
-        f"settings (in {hardly} of these the default hardly learns) and surely worse in {worse} "
-        f"({_both(found)} on other seeds); "
-        f"on images with up to five layers better in {_count(few, claims.REPRODUCED)} of "
-        f"{len(few)}, worse in {len(_opposite(few))} ({_both(before)}; {_n(r.n for r in again)})"
+        f"settings (in {hardly} the default hardly learns), surely worse in {worse}; on other "
+        f"seeds in {_both(found)}. On images with up to five layers in {_both(few)} of {len(few)}, "
+        f"on other seeds in {_both(before)} ({_n(r.n for r in again)})"
     )
 
 
@@ -127,28 +135,49 @@ def _advised(better: int, worse: int, of: int) -> str:
     return "As a rule." if better > max(worse, of / 2) else "Not as a rule."
 
 
-def _instead_briefly(results: list[Result], reached: pd.DataFrame, again: pd.DataFrame) -> str:
+def _instead_briefly(
+    results: list[Result], reached: pd.DataFrame, again: pd.DataFrame, trained_on: pd.DataFrame
+) -> str:
     of = lambda claim: _settings(results, f"finding-{claim}")  # noqa: E731
     found, filters = of("deep-narrow"), of("convolution-deep-narrow")
     deep, flat, *_ = report.kinds(found)
-    later, alive, relayed = (
-        report.kinds(those)[0]
-        for those in (of("lasting-retuned"), of("alive"), _once_more(of("relayed"), again))
+    alive, relayed = (
+        report.kinds(those)[0] for those in (of("alive"), _once_more(of("relayed"), again))
     )
     on_series = again[again.index.get_level_values("data") == names.SERIES]
     series, start = findings.standings(on_series), found[0].group
     by = " and ".join(f"{percent(r.estimate)} with {r.setting.split(', ')[-1]}" for r in filters)
     return (
         f"On images, in narrow rectifier networks of several layers, {_first(reached, start)}; on "
-        f"fresh seeds {_middle(deep)} in the median with three or five layers ({_surely(deep)}, "
+        f"fresh seeds, three or five layers, median {_middle(deep)} ({_surely(deep)}, "
         f"{_n(r.n for r in deep)}; `alive` {_middle(alive)}, `{design.FOUND}` "
-        f"{_middle(relayed)}), after {design.LASTING_EPOCHS} epochs, at the best of three rates "
-        f"then, {_middle(later)} ({_surely(later)}). On {names.title(names.SERIES, names.DATA)} "
+        f"{_middle(relayed)}); after {design.LASTING_EPOCHS} epochs, at best rates then, "
+        f"{_at_last(trained_on, start)}. On {names.title(names.SERIES, names.DATA)} "
         f"`{design.FOUND}`, found on it: first of {len(series)} in "
-        f"{series.best[design.FOUND]} of {_cells(on_series)}. On images with one layer "
-        f"{findings.start_title(start)} has {_middle(flat)}, in a small CNN on "
+        f"{series.best[design.FOUND]} of {_cells(on_series)}. With one layer on images "
+        f"{findings.start_title(start)} has {_span(r.estimate for r in flat)} "
+        f"({_n(r.n for r in flat)}), in a small CNN on "
         f"{filters[0].setting.split(', ')[0]} {by} ({_n(r.n for r in filters)})"
     )
+
+
+def _at_last(trained_on: pd.DataFrame, start: str) -> str:
+    """What a start changes on images after the last epoch, by setting, and how many networks of
+    the default do not learn then."""
+    found, said = findings.retuned(trained_on), []
+    found = found[(found.treated == start) & (found.data != names.SERIES)]
+    for setting, of in found.groupby("setting", sort=False):
+        late, learning = (of[of.when == when] for when in ("late", "learning"))
+        dead = f"; {_span(late.dead, str)} of the default never learn, {_span(learning.estimate)} "
+        dead = f"{dead}without these" * bool(late.dead.any())
+        said.append(f"{setting} {_span(late.estimate)} ({_n(late.n)}{dead})")
+    return ", ".join(said)
+
+
+def _span(values: Iterable[float], say: Callable[[float], str] = percent) -> str:
+    """From the least to the largest; "–" where a preset has none."""
+    found = [*values]
+    return " to ".join(dict.fromkeys(say(f(found)) for f in (min, max) if found)) or "–"
 
 
 def _first(reached: pd.DataFrame, start: str) -> str:
@@ -178,16 +207,20 @@ def _cells(reached: pd.DataFrame) -> int:
     return len(reached.groupby(level=CELL))
 
 
-def _rates_briefly(results: list[Result], at_best: pd.DataFrame, again: pd.DataFrame) -> str:
-    led = _settings(results, "finding-first")
-    found = _once_more(_settings(results, "finding-best-start"), again, best=True)
-    leader = led[0].group
+def _rates_briefly(results: list[Result], at_best: pd.DataFrame, trained_on: pd.DataFrame) -> str:
+    led, after = _settings(results, "finding-first"), findings.later_choices(trained_on)
+    start, (deep, _, ten, series) = led[0].group, report.kinds(led)
+    title, where = findings.start_title(start), names.title(names.SERIES, names.DATA)
+    optimizers = " / ".join(names.title(name, names.OPTIMIZERS) for name in design.LEARNING_RATES)
+    of_start, of_default = (
+        [_rates(best, arm, brief=True) for best in (at_best, after)] for arm in (start, "default")
+    )
     return (
-        f"Deep on images {findings.start_title(leader)} is best at {_rates(at_best, leader)}, "
-        f"PyTorch's default at {_rates(at_best, 'default')}. None is best everywhere: of "
-        f"{len(design.LEADERS)} on fresh seeds `{design.FOUND}` is surely worse than the best "
-        f"other by more than {share(found[0].margin)} in {len(_opposite(found))} of {len(found)}, "
-        f"{findings.start_title(leader)} in {len(_opposite(led))}"
+        f"{optimizers}, on images with several layers, for {design.EPOCHS} epochs: {title} "
+        f"{of_start[0]}, PyTorch's default {of_default[0]}; for {trained_on.epoch.max():g}: "
+        f"{of_start[1]} and {of_default[1]}. None is best everywhere: {title} is surely worse than "
+        f"the best other in {len(_opposite(series))} of {len(series)} settings on {where}, in "
+        f"{len(_opposite(deep + ten))} of {len(deep + ten)} here"
     )
 
 
@@ -196,15 +229,16 @@ def _tried_briefly(results: list[Result]) -> str:
     twins = [r for r in good if r.alone]
     by_scale = sum(r.carried_by == "scale" for r in twins)
     return (
-        f"In {len(good)} of {len(off + good + rest)} cases; in {len(off)} no coefficient was shown "
-        f"to beat none on held-out inputs; of {len(twins)} gains with a norm-held twin {by_scale} "
-        f"are not shown there. At the default's best rate first over all settings are "
-        f"{_ahead(results)}"
+        f"In {len(good)} of {len(off + good + rest)} combinations of technique, setting and rates "
+        f"({len(off)} are off, by held-out inputs); of {len(twins)} gains with a norm-held twin "
+        f"{by_scale} are not shown in it. At the default's best rate first: {_ahead(results)}"
     )
 
 
 # -------------------------------------------------------------------------------------- at length
-def _forty(results: list[Result], values: pd.DataFrame, tuned_values: pd.DataFrame) -> str:
+def _forty(
+    results: list[Result], values: pd.DataFrame, tuned_values: pd.DataFrame, fresh: pd.DataFrame
+) -> str:
     """The 40 % at the usual learning rates, and what becomes of it at best ones."""
     every, there = _settings(results, "early-40"), _reproduced(results)
     [whole], tuned = _together(results, "early-40"), _settings(results, "finding-tuned-40")
@@ -224,8 +258,8 @@ def _forty(results: list[Result], values: pd.DataFrame, tuned_values: pd.DataFra
         f"({_named(reach)}; with 10×10 and SGD the default itself reaches "
         f"{_ten(tuned_values.default)}), "
         f"surely above {least} in {_count(tuned, claims.REPRODUCED)}, surely "
-        f"below -{least} in {len(_opposite(tuned))}, and in the median "
-        f"{_middle(tuned)}"
+        f"below -{least} in {len(_opposite(tuned))} (on the fresh seeds of those that led "
+        f"{_both(_once_more(tuned, fresh))}), and in the median {_middle(tuned)}"
     )
 
 
@@ -277,7 +311,8 @@ def _instead(results: list[Result], peers: pd.DataFrame, leaders: pd.DataFrame) 
         f"layers of 10 {most}. It was found by a search on MNIST and {series}; on "
         f"{names.title(UNSEARCHED, names.DATA)}, which had no part in it, "
         f"{_jointly(reached[unseen], design.FOUND, 'default')} without ten layers of 10. Deep on "
-        f"images, its best learning rates are {_rates(at_best, design.FOUND)}; the default's, "
+        f"images, the best learning rates of `{design.FOUND}` are "
+        f"{_rates(at_best, design.FOUND)}; the default's, "
         f"{_rates(at_best, 'default')}. No start is the best everywhere: mean ranks of "
         f"{len(ranks)} are {standing}; `{design.FOUND}` is at worst "
         f"{percent(ranks.least[design.FOUND])} from the first, and against the best other start: "
@@ -301,33 +336,59 @@ def _surely(found: list[Result]) -> str:
     return f"{said}, below -{margin} in {below}" if below else said
 
 
-def _lasts(results: list[Result], table: pd.DataFrame, later: pd.DataFrame) -> str:
-    """What is left of starts' gains after the last epoch, by the kind of network; and what it is
-    at rates that are chosen then."""
-    found, said = findings.lasting(table), []
+def _lasts(results: list[Result], table: pd.DataFrame) -> str:
+    """What is left of starts' gains after the last epoch, by the kind of network."""
+    final = outcomes.final_accuracy(outcomes.rated(table)).default
+    settings = _settings(results, "finding-lasting")
+    lost = _opposite(settings)
+    return (
+        "by the best rates of the first "
+        f"{design.EPOCHS} epochs, against PyTorch's default, the median change of early accuracy → "
+        f"of that after {table.epoch.max():g} epochs (intervals of this above zero, and below): "
+        f"{_medians(findings.lasting(table))}. With ten layers and SGD the default has "
+        f"{_ten(final)} then. Surely more than {share(settings[0].margin)} lost by deep-narrow: "
+        f"{_listed(lost) or 'nowhere'}"
+    )
+
+
+def _medians(found: pd.DataFrame) -> str:
+    """The median changes by starts, early → late, by the kind of network."""
+    said = []
     for network, of in found.groupby("network", sort=False):
         parts = []
         for start in reversed(design.LASTING[1:]):
-            both = of[of.treated == start]
-            early, late = (findings.tally(both[both.when == when]) for when in ("early", "late"))
+            early, late = findings.tallies(of[of.treated == start], "when").values()
             parts.append(
                 f"{findings.start_title(start)} {percent(early.median)} → {percent(late.median)} "
                 f"({late.above}, {late.below} of {late.of})"
             )
         said.append(f"{network} ({_n(of.n)}): {', '.join(parts)}")
-    final = outcomes.final_accuracy(outcomes.rated(table)).default
-    lost = _opposite(_settings(results, "finding-lasting"))
-    chosen, then = findings.retuned(later, table), _settings(results, "finding-lasting-retuned")
+    return "; ".join(said)
+
+
+def _retuned(later: pd.DataFrame) -> str:
+    """What starts change after the last epoch where each has the rate that is best then."""
+    best, found, said = findings.later_choices(later), findings.retuned(later), []
+    first = design.LASTING[-1]
+    for start in reversed(design.LASTING[1:]):
+        parts = []
+        for network, of in found[found.treated == start].groupby("network", sort=False):
+            early, late, learning = (of[of.when == when] for when in dict.fromkeys(of.when))
+            text = f"{network} {_span(late.estimate)}"
+            if start == first:  # what all have in common, too
+                text += f" (at the rates of before {_span(early.estimate)}; {_n(late.n)}"
+                if late.dead.any():
+                    text += f", of which {_span(late.dead, str)} never learn with the default; "
+                    text += f"{_span(learning.estimate)} without these"
+                text += ")"
+            parts.append(text)
+        said.append(f"{findings.start_title(start)}: {', '.join(parts)}")
+    moved, lower = best[best.rate != best.before], best[best.rate < best.before]
     return (
-        "by the best rates of the first "
-        f"{design.EPOCHS} epochs, against PyTorch's default, the median change of early accuracy → "
-        f"of that after {table.epoch.max():g} epochs (intervals of this above zero, and below): "
-        f"{'; '.join(said)}. With ten layers and SGD the default has {_ten(final)} then. Surely "
-        f"more than {share(then[0].margin)} lost by deep-narrow: {_listed(lost) or 'nowhere'}. "
-        f"Rates of {design.EPOCHS} epochs may favour either side after {table.epoch.max():g}. "
-        "Chosen then, on held-out images, of those and the ones beside them (other ones in "
-        f"{chosen.moved.sum()} of {2 * len(chosen)} cases, where one beyond may be better still), "
-        f"on images deep-narrow {_gains(then)}"
+        "of three or five layers, chosen for each start by inputs held out of training, and judged "
+        f"on other seeds: {'; '.join(said)}. Of the {len(best)} rates {len(moved)} are others than "
+        f"those of {design.EPOCHS} epochs, {len(lower)} of them lower; at an end of their grid "
+        f"{best.at_end.sum() or 'none'}"
     )
 
 
@@ -368,15 +429,18 @@ def _n(counts: Iterable[int]) -> str:
     return f"n = {least}" if least == most else f"n = {least} to {most}"
 
 
-def _rates(at_best: pd.DataFrame, start: str) -> str:
-    """From which to which a start's best learning rates go in deep networks on images."""
+def _rates(at_best: pd.DataFrame, start: str, brief: bool = False) -> str:
+    """From which to which a start's best learning rates go in deep networks on images. brief:
+    without the names of the optimizers."""
     images = at_best[(at_best.arm == start) & (at_best.data != names.SERIES)]
     deep = images[images.setting != "shallow"]
-    said = []
-    for name, of in deep.groupby("optimizer", sort=False).rate:
-        ends = " to ".join(f"{rate:g}" for rate in sorted({of.min(), of.max()}))
-        said.append(f"{ends} with {names.title(name, names.OPTIMIZERS)}")
-    return " and ".join(said)
+    said = {
+        names.title(name, names.OPTIMIZERS): _span(of, "{:g}".format)
+        for name, of in deep.groupby("optimizer", sort=False).rate
+    }
+    if brief:
+        return " / ".join(said.values())
+    return " and ".join(f"{rates} with {name}" for name, rates in said.items())
 
 
 def _tallied(results: list[Result]) -> tuple[list[Result], list[Result], list[Result]]:

@@ -18,7 +18,7 @@ def data(args) -> int:
     """Fetch the data sets; exit status 1 where the embedded digits would have to stand in."""
     from dndiv.paper import data
 
-    names, notice = data.resolve(tuple(args.names))
+    names, notice = data.resolve(tuple(args.names) or ARCHIVED)
     for name in names:
         d = data.load(name)
         print(
@@ -66,14 +66,15 @@ def notebook(args) -> int:
     """Execute a notebook headlessly into results/<preset>/notebooks."""
     from dndiv.paper import notebooks
 
-    return notebooks.execute(args.source, args.preset, args.device)
+    return notebooks.execute(notebooks.found(args.source), args.preset, args.device)
 
 
 def refresh(args) -> int:
     """Execute notebook sources and store the outputs of their compared cells."""
     from dndiv.paper import notebooks
 
-    for source in args.sources or sorted(notebooks.FOLDER.glob("*.ipynb")):
+    every = sorted(notebooks.FOLDER.glob("*.ipynb"))
+    for source in [*map(notebooks.found, args.sources)] or every:
         notebooks.refresh(source)
     return 0
 
@@ -166,6 +167,15 @@ def scale(args) -> int:
     return 0
 
 
+def _data_set(name: str) -> str:
+    """As ``choices=`` has it, which Python 3.11 refuses no names by."""
+    if name not in DATA_SETS:
+        raise argparse.ArgumentTypeError(
+            f"invalid choice: {name!r} (choose from {', '.join(DATA_SETS)})"
+        )
+    return name
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dndiv", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="command")
@@ -183,7 +193,8 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     names = command(data)
-    names.add_argument("names", nargs="*", default=[*ARCHIVED], choices=DATA_SETS, metavar="NAME")
+    said = f"of {', '.join(DATA_SETS)}; by default {' and '.join(ARCHIVED)}"
+    names.add_argument("names", nargs="*", type=_data_set, metavar="NAME", help=said)
     command(run, PRESETS, device=True, jobs=True)
     command(reproduce, PRESETS, device=True, jobs=True)
     command(adopt)

@@ -6,7 +6,8 @@ in 95 % of the draws. For an effect that is not there, treated values are scaled
 0: the lower end may lie above 0 in 2.5 % of the draws; and above the smallest effect of interest,
 which is called reproduced, more rarely. Where two networks of 30
 never learn, no interval can know of them from 10 seeds that all do. At the best learning rates the
-networks of both runs of the starts that led are taken together.
+networks of both runs of the starts that led are taken together; at those that are best after all
+epochs, accuracy is the final one.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from dndiv.paper.effects import interval, of_ratio, ratio
 from dndiv.paper.files import REFERENCE
 from dndiv.paper.names import CELL
 
-RATES = ("usual", "best")
+RATES = ("usual", "best", "later")
 SEEDS = (10, 20, 30, 50)
 USED = "as used"  # as many seeds as the comparison itself has
 DRAWS = 1000
@@ -122,9 +123,10 @@ BOOTSTRAPS = (percentile, bca)
 def populations(
     read: Callable[[str], pd.DataFrame], rates: str
 ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """Treated and baseline values, [seeds], of every cell and pair of arms that claims compare by
-    early accuracy at ``RATES``, where they are not all the same; and the seeds of a comparison."""
-    for values, pairs, used in (_at_best if rates == "best" else _at_usual)(read):
+    """Treated and baseline values, [seeds], of every cell and pair of arms that claims compare at
+    ``RATES``, where they are not all the same; and the seeds of a comparison."""
+    of = {"usual": _at_usual, "best": _at_best, "later": _later}[rates]
+    for values, pairs, used in of(read):
         for pair in pairs:
             for cell, (t, b) in outcomes.samples(values, pair):
                 if len(t) >= SEEDS[0] // 2 and not np.array_equal(t, b):
@@ -137,6 +139,12 @@ def _at_best(read):
     used = outcomes.early_accuracy(both[1]).groupby(level=CELL).size()
     pairs = [(start, design.LEADERS[0]) for start in design.LEADERS[1:]]
     yield outcomes.early_accuracy(pd.concat(both)), pairs, used.to_dict()
+
+
+def _later(read):
+    """Those that train on against PyTorch's default, by final accuracy."""
+    pairs = [(start, design.LASTING[0]) for start in design.LASTING[1:]]
+    yield outcomes.retuned(outcomes.rated(read("later"))), pairs, {}
 
 
 def _at_usual(read):

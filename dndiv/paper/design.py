@@ -43,8 +43,9 @@ PARTNER = 1_000_000  # seed + PARTNER is the second, independent draw that a dra
 FIRST_SEED = {"none": 0, "MNIST": 0, "FashionMNIST": 100_000, "Digits": 200_000}
 FIRST_SEED |= {"XOR": 300_000, "Parity3": 400_000, "MNIST1D": 500_000}
 # No seed of an experiment was in the run that its number of seeds was planned from: the first after
-# those of the first run, of the second, and of the third; and those that confirm what led there
-FRESH, AGAIN, ANEW, CONFIRMING = 10_000, 20_000, 30_000, 40_000
+# those of the first run, of the second, and of the third; those that confirm what led there; and
+# those of rates that are chosen after all epochs
+FRESH, AGAIN, ANEW, CONFIRMING, RETUNED = 10_000, 20_000, 30_000, 40_000, 45_000
 
 PARITY_BITS = {"XOR": 2, "Parity3": 3}  # tiny problems with known bad minima
 PARITIES = (("XOR", "1×2"), ("XOR", "1×3"), ("Parity3", "1×4"))
@@ -364,7 +365,12 @@ CONVOLVED = (
 LEADERS = ("default", "decorrelated", "looks_linear", "alive", FOUND, "deep_narrow")
 # whether what they gain early is still there when training goes on
 LASTING, LASTING_EPOCHS = ("default", "decorrelated", FOUND, "deep_narrow"), 20
-LATER = ("default", "deep_narrow")  # of these, at rates that are chosen anew after all epochs
+# and whether it is where all have the rates that are best then: lower ones, on one grid for all
+LATER_RATES = {  # on images, and on series
+    "sgd": ((0.001, 0.003, 0.01, 0.03, 0.1), (0.01, 0.03, 0.1, 0.3, 1)),
+    "adam": ((0.0001, 0.0003, 0.001, 0.003, 0.01), (0.0003, 0.001, 0.003, 0.01, 0.03)),
+}
+LATER_FURTHER = {("MNIST", "narrow", "sgd"): 0.3}  # as ``FURTHER``
 COMMON_ARMS = ("default", "balanced")
 PLACES = (*PEER_SETTINGS, CONVOLUTIONAL, SERIES)  # images in each setting, and series
 RATES = {  # half a decade apart; wide enough that what is best has, mostly, worse on both sides
@@ -412,10 +418,11 @@ class Preset:
     peer_seeds: dict[str, int]  # of starts at their best rates
     leader_seeds: dict[str, int]  # of those that led, once more
     lasting_seeds: dict[str, int]  # of those that train on
-    later_seeds: int  # of each part of those whose rates are chosen then
+    retuned_seeds: dict[str, int]  # of these at the rates that are best then
     # on images, and on series, which are cheap:
     dose_seeds: tuple[int, int]  # of coefficients of techniques and their rivals, likewise
     rival_seeds: tuple[int, int]  # of techniques and their rivals
+    later_seeds: tuple[int, int]  # of those that train on, which choose rates
     map_seeds: int
     common_seeds: dict[str, int]  # of networks in common use, by name
     widths: tuple[int, ...] = WIDTHS
@@ -440,7 +447,8 @@ PRESETS = {
         technique_seeds=by_setting(3, 4), held_seeds=by_setting(2, 2), variant_seeds=1,
         intervention_seeds=by_setting(2, 3), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
         peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
-        lasting_seeds=dict.fromkeys(PLACES, 2), lasting_epochs=6, later_seeds=2,
+        lasting_seeds=dict.fromkeys(PLACES, 2), lasting_epochs=6, later_seeds=(2, 0),
+        retuned_seeds=dict.fromkeys(PLACES, 2) | {SERIES: 0},
         dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
         common_seeds=dict.fromkeys(COMMON[:2], 2),
         widths=(2, 8, 32), technique_settings=("tiny",), parities=PARITIES[:1],
@@ -452,7 +460,8 @@ PRESETS = {
         technique_seeds=by_setting(2, 3), held_seeds=by_setting(2, 2), variant_seeds=1,
         intervention_seeds=by_setting(1, 2), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
         peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
-        lasting_seeds=dict.fromkeys(PLACES, 2), later_seeds=2,
+        lasting_seeds=dict.fromkeys(PLACES, 2), later_seeds=(2, 2),
+        retuned_seeds=dict.fromkeys(PLACES, 2),
         dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
         common_seeds=dict.fromkeys(COMMON, 2),
         widths=(2, 8, 32), technique_settings=("tiny",), peer_settings=("tiny",),
@@ -468,7 +477,8 @@ PRESETS = {
         peer_seeds=dict.fromkeys(PLACES, 10) | {"tiny": 20, CONVOLUTIONAL: 20, SERIES: 40},
         leader_seeds=dict.fromkeys(PLACES, 20) | {"shallow": 10, CONVOLUTIONAL: 60, SERIES: 40},
         lasting_seeds=dict.fromkeys(PLACES, 10) | {"shallow": 5, "tiny": 20, SERIES: 40},
-        later_seeds=20,
+        # of tiny networks of the default one in twenty or in fifty does not learn: 20 cannot tell
+        later_seeds=(20, 40), retuned_seeds=dict.fromkeys(PLACES, 20) | {"tiny": 100, SERIES: 40},
         dose_seeds=(5, 10), rival_seeds=(20, 100), map_seeds=8,
         common_seeds=dict.fromkeys(COMMON, 20) | {"resnet18": 10},
     ),
@@ -715,32 +725,27 @@ def lasting(preset: Preset, names: Sequence[str]) -> list[Unit]:
 
 
 def later(preset: Preset, names: Sequence[str]) -> list[Unit]:
-    """The first of them on images against PyTorch's default, in networks of several layers, each at
-    its best rate of the first epochs and at those beside it: by inputs held out of training, which
-    choose one after all epochs, and on the seeds of ``lasting``."""
-    kinds = (  # first seed, and what is recorded
-        (TUNING_SEED, {"records": ("accuracy in training",), "tuned": True}),
-        (CONFIRMING, {}),
-    )
-    deep = [s for s in preset.technique_settings if len(SETTINGS[s]) > 1]
-    return [
-        Training(*cell[:2], f"{cell[2]}@{rate:g}", starts, block, preset.lasting_epochs, **options)
-        for cell in cells(names, deep)
-        for rate, starts in _beside_best(cell, LATER).items()
-        for first, options in kinds
-        for block in blocks(cell[0], preset.later_seeds, 2 * SEEDS_PER_UNIT, first)
-    ]
-
-
-def _beside_best(cell: tuple[str, str, str], starts: Sequence[str]) -> dict[float, tuple[str, ...]]:
-    """Rates of the grid, with the starts whose best one it is, or beside it."""
-    grid = sorted(rates_of(cell))
-    found: dict[float, tuple[str, ...]] = {}
-    for start in starts:
-        at = grid.index(registered_rates(*cell, start))
-        for rate in grid[max(at - 1, 0) : at + 2]:
-            found[rate] = (*found.get(rate, ()), start)
+    """The same in networks of several layers at every rate of a grid: by inputs held out of
+    training, which choose one for each start after all epochs, and on seeds of its own."""
+    deep, found = [s for s in preset.technique_settings if len(SETTINGS[s]) > 1], []
+    for cell in cells(dict.fromkeys((*names, SERIES)), deep):
+        kinds = (  # seeds, their first, and what is recorded
+            (preset.later_seeds[cell[0] == SERIES], TUNING_SEED,
+             {"records": ("accuracy in training",), "tuned": True}),
+            (preset.retuned_seeds[place(*cell[:2])], RETUNED, {}),
+        )  # fmt: skip
+        for rate in later_rates_of(cell):
+            at = (*cell[:2], f"{cell[2]}@{rate:g}", LASTING)
+            for count, first, options in kinds:
+                for block in blocks(cell[0], count, 2 * SEEDS_PER_UNIT, first):
+                    found.append(Training(*at, block, preset.lasting_epochs, **options))
     return found
+
+
+def later_rates_of(cell: tuple[str, str, str]) -> tuple[float, ...]:
+    """The grid of learning rates of a cell whose networks train on."""
+    further = (LATER_FURTHER[cell],) if cell in LATER_FURTHER else ()
+    return LATER_RATES[cell[-1]][cell[0] == SERIES] + further
 
 
 def _at_best_rates(preset, names, starts, seeds, first, twins=None, epochs=EPOCHS) -> list[Unit]:

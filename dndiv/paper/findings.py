@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from dndiv.paper import design, outcomes
+from dndiv.paper import design, outcomes, registered
 from dndiv.paper.arms import Arm
 from dndiv.paper.design import (
     FOUND,
@@ -656,8 +656,12 @@ def lasting(table: pd.DataFrame) -> pd.DataFrame:
     """
     at_best = outcomes.rated(table)
     values = {"early": outcomes.early_accuracy(at_best), "late": outcomes.final_accuracy(at_best)}
+    return _of_starts(values)
+
+
+def _of_starts(values: dict[str, pd.DataFrame]) -> pd.DataFrame:
     pairs = [(start, "default") for start in design.LASTING[1:]]
-    parts = {when: outcomes.effects(of, pairs) for when, of in values.items()}
+    parts = {name: outcomes.effects(of, pairs) for name, of in values.items()}
     found = pd.concat(parts, names=["when"]).reset_index("when")
     return found.assign(network=[_kind(*cell) for cell in found[CELL].itertuples(index=False)])
 
@@ -680,24 +684,30 @@ def lasting_without_ten(table: pd.DataFrame) -> dict[str, Effect]:
     return {s: outcomes.jointly(values, (s, "default")) for s in reversed(design.LASTING[1:])}
 
 
-def retuned(table: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
-    """What deep-narrow changes after the last epoch against PyTorch's default, both at rates that
-    are chosen then: beside the columns of ``outcomes.effects`` the rates, ``default`` and
-    ``deep_narrow``; moved, how many of the two are not those of the first epochs; and estimate_,
-    low_, high_ and n_ at those.
+def retuned(table: pd.DataFrame) -> pd.DataFrame:
+    """What starts change against PyTorch's default after the last epoch, each at its best rate of
+    the first epochs, and at that which is best then.
 
-    table: "later". before: "lasting".
+    table: "later". Columns as of ``lasting``; when is that of the rates, "early" or "late"; or
+    "learning", late and of the seeds whose networks learn with both starts; network is the kind of
+    data and the setting; dead, the seeds whose default does not learn at its late rate.
     """
-    rows, pairs = outcomes.rated(table), [design.LATER[::-1]]
-    chosen = outcomes.later_rates(rows)
-    first = outcomes.rated(before)[[*CELL, "arm", "rate"]].drop_duplicates()
-    same = chosen.merge(first, on=[*CELL, "arm"], suffixes=("", "_first"))
-    moved = (same.rate != same.rate_first).groupby([same[name] for name in CELL]).sum()
-    rates = chosen.pivot(index=CELL, columns="arm", values="rate")
-    then = outcomes.effects(outcomes.final_accuracy(outcomes.rated(before)), pairs)
-    beside = then.set_index(CELL)[["estimate", "low", "high", "n"]].add_suffix("_")
-    found = outcomes.effects(outcomes.retuned(rows), pairs).set_index(CELL)
-    return found.join(rates).join(moved.rename("moved")).join(beside).reset_index()
+    rows, best = outcomes.rated(table), later_choices(table)
+    at = {"early": "before", "late": "rate"}
+    values = {name: outcomes.retuned(rows, best.assign(rate=best[of])) for name, of in at.items()}
+    learning = values["late"].where(values["late"] > outcomes.LEARNS)
+    dead = learning.default.isna().groupby(level=CELL).sum().rename("dead")
+    found = _of_starts(values | {"learning": learning}).join(dead, on=CELL)
+    on = found["data"].map(lambda name: title(name, DATA) if name == SERIES else "images")
+    return found.assign(network=on + ", " + found.setting)
+
+
+def later_choices(table: pd.DataFrame) -> pd.DataFrame:
+    """The rates that are best after the last epoch: the rows of ``outcomes.best_rates`` with
+    before, those of the first epochs. table: "later"."""
+    best = outcomes.later_rates(outcomes.rated(table))
+    cells = best[[*CELL, "arm"]].itertuples(index=False)
+    return best.assign(before=[registered.rates(*cell) for cell in cells])
 
 
 AT_START = ("effective_rank", "correlation", "similarity")  # of ``MEASURES``

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from dndiv.checks import choose
 from dndiv.paper import files, pictures, provenance, tables
 
 FOLDER = files.ROOT / "notebooks"
@@ -25,6 +26,15 @@ SHOWN = "shown"  # tags cells whose code is what is to be seen
 def sources() -> list[Path]:
     """The notebooks that are executed into results."""
     return sorted(path for path in FOLDER.glob("*.ipynb") if path.name != LIVE)
+
+
+def found(source: Path) -> Path:
+    """A notebook by its path, or by its name. ValueError says which names there are."""
+    if source.is_file():
+        return source.resolve()
+    books = {path.stem: path for path in FOLDER.glob("*.ipynb")}
+    choose("notebook", source.stem, sorted(books))
+    return books[source.stem]
 
 
 def executed(source: Path, preset: str) -> Path:

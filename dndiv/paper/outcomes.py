@@ -80,20 +80,23 @@ def final_accuracy(table: pd.DataFrame) -> pd.DataFrame:
     return wide(rows[rows.epoch == rows.epoch.max()], ["seed"], "arm")
 
 
-def later_rates(table: pd.DataFrame) -> pd.DataFrame:
-    """Of the table "later", with rates in a column: the rate that is best for each arm of a cell
-    after the last epoch, by the mean over the seeds that are tested on inputs held out of training;
-    of equals, the smallest. Columns: the cell, arm, rate."""
+def later_by_rate(table: pd.DataFrame) -> pd.DataFrame:
+    """Of the table "later", with rates in a column: accuracy after the last epoch, on inputs held
+    out of training. As of ``by_rate``."""
     last = (table.measure == "accuracy") & (table.epoch == table.epoch.max())
-    rows = table[last & _tuning(table)]
-    means = rows.groupby([*CELL, "arm", "rate"]).value.mean()
-    best = means.groupby(level=[*CELL, "arm"]).idxmax()
-    return pd.DataFrame([*best], columns=[*CELL, "arm", "rate"])
+    return wide(table[last & _tuning(table)], ["rate", "seed"], "arm")
 
 
-def retuned(table: pd.DataFrame) -> pd.DataFrame:
-    """``final_accuracy`` of that table, on test inputs, each arm at that rate."""
-    return final_accuracy(table[~_tuning(table)].merge(later_rates(table)))
+def later_rates(table: pd.DataFrame) -> pd.DataFrame:
+    """The rate that is best by that. As of ``best_rates``."""
+    return _best_rates(later_by_rate(table))
+
+
+def retuned(table: pd.DataFrame, chosen: pd.DataFrame | None = None) -> pd.DataFrame:
+    """``final_accuracy`` of the table "later", with rates in a column, on test inputs, each arm at
+    that rate; or at those of ``chosen``, columns the cell, arm and rate."""
+    at = later_rates(table) if chosen is None else chosen
+    return final_accuracy(table[~_tuning(table)].merge(at[[*CELL, "arm", "rate"]]))
 
 
 def _tuning(table: pd.DataFrame) -> pd.Series:
@@ -410,7 +413,11 @@ def best_rates(table: pd.DataFrame) -> pd.DataFrame:
     of equals, the smallest. Columns: the cell, arm, rate, accuracy; at_end, whether it is the first
     or last of the grid; and third and tenth, the share of that accuracy that is left at rates three
     and ten times as small or large, the worse of the two; NaN where the grid ends before."""
-    means = by_rate(table).groupby(level=[*CELL, "rate"], sort=False).mean()
+    return _best_rates(by_rate(table))
+
+
+def _best_rates(values: pd.DataFrame) -> pd.DataFrame:
+    means = values.groupby(level=[*CELL, "rate"], sort=False).mean()
 
     def rows(part):
         for arm, line in part.droplevel(CELL).sort_index().items():

@@ -105,7 +105,7 @@ def _findings(results: list[Result], preset: str) -> str:
     """The answer in five lines; of data that decide nothing, how many settings have which
     verdict."""
     if any(r.claim == "early-40" and r.verdict != NOT_TESTED for r in results):
-        found = (tables.read(name, preset) for name in answer.TABLES[:3])
+        found = (tables.read(name, preset) for name in answer.BRIEF)
         return answer.brief(results, *found) + LEGEND
     every = dict.fromkeys(r.claim for r in results)
     return "\n".join(f"* {report.headline(results, name)}." for name in every) + LEGEND

@@ -301,30 +301,32 @@ def summary(results: list[Result]) -> str:
 def covers(coverage: pd.DataFrame) -> str:
     """How often the interval holds what it says, by the table of ``coverage``."""
     first = coverage[coverage.interval == coverage.interval.iloc[0]]
-    counts = first.seeds.astype(str)
-    (used, used_), (ten, ten_) = (first[counts == n].iloc for n in ("as used", "10"))
+    used, ten = (first[first.seeds.astype(str) == n].set_index("rates") for n in ("as used", "10"))
 
-    def of(row, name):
-        worst = f"at most {100 * row[f'worst_{name}']:.1f} %"
-        return f"{100 * row[name]:.1f} % ({worst})"
+    def of(row, name, worst="worst"):
+        return f"{100 * row[name]:.1f} % ({worst} {100 * row[f'worst_{name}']:.1f} %)"
 
-    return (
-        "Intervals of 95 % of early accuracy hold the truth, in draws from the artifact's own "
-        "networks of as many seeds as each comparison has, in "
-        f"{100 * used.coverage:.1f} % in the mean over {used.populations} comparisons at the usual "
-        f"learning rates, {100 * used.worst_coverage:.1f} % in the worst; at best rates, of the "
-        f"starts that led against PyTorch's default, in {100 * used_.coverage:.1f} % over "
-        f"{used_.populations}, {100 * used_.worst_coverage:.1f} % in the worst. Of effects that "
-        f"are not there {of(used, 'false_above')} seem to be above zero, at best rates "
-        f"{of(used_, 'false_above')}; and {of(used, 'false_reproduced')} and "
-        f"{of(used_, 'false_reproduced')} above the smallest effect of interest, which is called "
-        "reproduced. It is worst where one network or two of many do not learn, for many draws "
-        f"have none of them, and where seeds are few: with 10, {100 * ten.coverage:.1f} % and "
-        f"{100 * ten_.coverage:.1f} % in the mean, {100 * ten.worst_coverage:.1f} % and "
-        f"{100 * ten_.worst_coverage:.1f} % in the worst. Fewer seeds, final accuracies, "
-        "the convolutional network, means over all settings, rank correlations and times were not "
-        "simulated."
+    said = "; ".join(
+        f"{JUDGED[rates]}, {row.populations} comparisons, {of(row, 'coverage')}, with 10 seeds "
+        f"{of(ten.loc[rates], 'coverage')}; without an effect {of(row, 'false_above', 'most')} and "
+        f"{of(row, 'false_reproduced', 'most')}"
+        for rates, row in used.iterrows()
     )
+    return (
+        "How often intervals of 95 % hold the truth, in draws from the artifact's own networks of "
+        "as many seeds as each comparison has, or of 10; and how many draws from networks without "
+        "an effect have theirs above zero, and above the smallest effect of interest, which is "
+        f"called reproduced: {said}. It is worst where one network or two of many do not learn, "
+        "for many draws have none of them. Fewer seeds, other final accuracies, the convolutional "
+        "network, means over all settings, rank correlations and times were not simulated."
+    )
+
+
+JUDGED = {  # by what ``coverage.RATES`` has
+    "usual": "early accuracy at the usual learning rates",
+    "best": "at best ones, of the starts that led against PyTorch's default",
+    "later": "accuracy after all epochs at the rates that are best then",
+}
 
 
 def per_claim(results: list[Result], to: str = "") -> str:
@@ -435,7 +437,7 @@ def generated(text: str, folder: Path) -> str:
         return of(results, *(tables.load(folder / "tables" / f"{n}.parquet") for n in names))
 
     parts = {  # made where they are asked for
-        "brief": lambda: said(answer.brief, *answer.TABLES[:3]),
+        "brief": lambda: said(answer.brief, *answer.BRIEF),
         "answer": lambda: said(answer.lines, *answer.TABLES),
         "claims": lambda: per_claim(theirs),
         "findings": lambda: per_claim(ours, "../"),

@@ -87,7 +87,8 @@ def status(preset: str) -> int:
         judged = state.judge(*entry)
         waits = judged == "current" and tables_wait
         found[entry[0]] = "current, if the tables come out the same" if waits else judged
-    found["figures"] = state.figures()
+    drawn = any(name.startswith("figures/") for name in state.entries)
+    found["figures"] = state.figures() if drawn or not notebooks.sources() else "missing"
     print(f"{state.folder}, on {', '.join(data.DATA[n] for n in names)}")
     for name, judged in found.items():
         print(f"  {name:32} {judged}")

@@ -14,11 +14,13 @@ from dndiv.paper.names import CELL, DATA, OPTIMIZERS, title
 
 
 @drawing
-def curves(values: pd.DataFrame, arms: list[str], optimizer: str) -> plt.Figure:
-    """Early accuracy against the learning rate, a line per start: every small marker a network,
+def curves(
+    values: pd.DataFrame, arms: list[str], optimizer: str, of: str = "early accuracy"
+) -> plt.Figure:
+    """Accuracy against the learning rate, a line per start: every small marker a network,
     lines their means, the largest marker a start's best rate.
     values: a row per cell, rate and seed, a column per start, as ``outcomes.by_rate`` gives. arms:
-    those that are drawn. optimizer: whose rates are drawn."""
+    those that are drawn. optimizer: whose rates are drawn. of: what they reach."""
     rows = 100 * values.xs(optimizer, level="optimizer", drop_level=False)[arms]
     table = rows.rename_axis(columns="arm").stack().rename("value").reset_index()
     panels = Panels(table, ["data"], ["setting"], 2.2, across=2)
@@ -35,7 +37,7 @@ def curves(values: pd.DataFrame, arms: list[str], optimizer: str) -> plt.Figure:
         mark(ax.xaxis, rates[:: 1 if rates[0] > 1e-4 else 2])  # long texts, with no room for all
     count = table.groupby(["data", "setting", "rate", "arm"]).size()
     note = f"small markers: networks, {count.min()} to {count.max()} a rate; lines: their means"
-    return panels.finish("learning rate", "early accuracy, %", f"{note}; largest: the best rate")
+    return panels.finish("learning rate", f"{of}, %", f"{note}; largest: the best rate")
 
 
 @drawing
