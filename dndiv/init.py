@@ -185,7 +185,9 @@ def _rows(tensor) -> Tensor:
         raise ValueError("the weight holds non-finite values; draw it at random first")
     if zero := (rows.norm(dim=1) == 0).nonzero().flatten().tolist():
         raise ValueError(
-            f"rows {zero[:5]} of the weight are zero and have no direction; draw it at random first"
+            f"rows {zero[:5]}{' and more' * (len(zero) > 5)} of the weight are zero and have no "
+            "direction; draw it at random first, or leave it out by freezing it meanwhile "
+            "(requires_grad = False), if it is to begin at zero"
         )
     return rows
 
@@ -440,6 +442,12 @@ def _on_a_batch(given: dict) -> None:
 def _fitting(given: dict) -> None:
     """Refuse what cannot be changed, and starts in each other's place."""
     _whole(given)
+    module = given["module"]
+    if given.get("inputs") is not None and not any(isinstance(m, Layer) for m in module.modules()):
+        raise ValueError(
+            f"{type(module).__name__} has no linear or convolutional layer that a data-aware start "
+            "could treat: leave inputs= out"
+        )
     for name, first, what in (
         ("directions", "tensor", "of one weight, as `decorrelated_`"),
         ("start", "module", "of a module and inputs, as `alive_`"),

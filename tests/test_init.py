@@ -515,6 +515,8 @@ def test_starts_in_each_others_place_are_refused(name, given, message):
 
 
 def test_modules_that_cannot_be_treated_are_refused_with_the_layer():
+    with pytest.raises(ValueError, match="LSTM has no .+ that a data-aware start .+ inputs= out"):
+        dndiv.decorrelate_(nn.LSTM(4, 4), inputs=torch.randn(9, 5, 4))
     with pytest.raises(ValueError, match="ReLU has no linear, convolutional, attention"):
         dndiv.decorrelate_(nn.ReLU())
     with pytest.raises(ValueError, match="layer '0': its weight is computed by a parametrization"):

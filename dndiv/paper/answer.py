@@ -220,7 +220,7 @@ def _rates_briefly(results: list[Result], at_best: pd.DataFrame, trained_on: pd.
         f"{of_start[0]}, PyTorch's default {of_default[0]}; for {trained_on.epoch.max():g}: "
         f"{of_start[1]} and {of_default[1]}. None is best everywhere: {title} is surely worse than "
         f"the best other in {len(_opposite(series))} of {len(series)} settings on {where}, in "
-        f"{len(_opposite(deep + ten))} of {len(deep + ten)} here"
+        f"{len(_opposite(deep + ten))} of {len(deep + ten)} on such images"
     )
 
 

@@ -25,12 +25,14 @@ def curves(
     table = rows.rename_axis(columns="arm").stack().rename("value").reset_index()
     panels = Panels(table, ["data"], ["setting"], 2.2, across=2)
     for ax, part, (name, setting) in panels:
-        for arm, look in looks(arms).items():
+        for k, (arm, look) in enumerate(looks(arms).items(), 1):
             of_arm = part[part.arm == arm]
             mean = of_arm.groupby("rate").value.mean()
             ax.plot(of_arm.rate, of_arm.value, **look | {"ls": "", "ms": 2.5, "alpha": 0.5})
             ax.plot(mean.index, mean, label=start_title(arm), ms=4, lw=1.5, **look)
-            ax.plot(mean.idxmax(), mean.max(), **look | {"ms": 8, "mec": "white"})
+            # where starts share their best rate, the smaller lie within the larger
+            largest = {"ms": 8 + 1.5 * (len(arms) - k), "mec": "white", "zorder": 2.5 + 0.01 * k}
+            ax.plot(mean.idxmax(), mean.max(), **look | largest)
         ax.set_title(f"{title(name, DATA)}: {setting_title(setting)}")
         ax.set_xscale("log")
         rates = sorted(table.rate.unique())
@@ -140,7 +142,8 @@ def settings(
     found: dict[str, pd.DataFrame], published: float | None = None, of: str = "early accuracy"
 ) -> plt.Figure:
     """The change of accuracy in every setting: a row each, a panel per comparison, with 95 %
-    intervals; dashed, the published value, where one is given. What is far beyond is written.
+    intervals; dashed in the first, the published value, where one is given. What is far beyond is
+    written.
     found: title to rows of ``outcomes.effects``. of: what changes."""
     table = pd.concat(found).reset_index(drop=True)
     there = figures.keys(table, CELL)
@@ -151,7 +154,7 @@ def settings(
     ratios = {heading: figures.log_ratios(part) for heading, part in found.items()}
     panels = figures.cell_estimates(ratios, 0.27, entries)
     if published is not None:
-        early.mark_published(panels.axes[0], published)
+        early.mark_published(panels.axes[0, :1], published)
     return figures.finish_changes(panels, figures.seeds_text(table), of)
 
 
