@@ -31,7 +31,7 @@ def curves(
             ax.plot(of_arm.rate, of_arm.value, **look | {"ls": "", "ms": 2.5, "alpha": 0.5})
             ax.plot(mean.index, mean, label=start_title(arm), ms=4, lw=1.5, **look)
             # where starts share their best rate, the smaller lie within the larger
-            largest = {"ms": 8 + 1.5 * (len(arms) - k), "mec": "white", "zorder": 2.5 + 0.01 * k}
+            largest = {"ms": 8 + len(arms) - k, "mec": "white", "zorder": 2.5 + 0.01 * k}
             ax.plot(mean.idxmax(), mean.max(), **look | largest)
         ax.set_title(f"{title(name, DATA)}: {setting_title(setting)}")
         ax.set_xscale("log")
