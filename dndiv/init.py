@@ -522,8 +522,7 @@ def initialize_(
     Args:
         module: any module with such layers.
         scheme: ``dndiv.literature.deep_narrow_`` or ``rewired_``, one of ``torch.nn.init``, or any
-            function that changes a weight [units, fan-in or channels, *kernel] in place; what it
-            returns is not looked at.
+            function that changes a weight [units, fan-in or channels, *kernel] in place.
         generator: passed on to the scheme, if given.
 
     Returns the module. Raises ValueError, naming the layer, where there is nothing to treat, a

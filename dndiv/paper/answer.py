@@ -1,7 +1,7 @@
 """The answer in five lines, short and long: what a practitioner and a sceptic must know, from
 results alone."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from statistics import fmean, median
 
@@ -10,7 +10,7 @@ import pandas as pd
 from dndiv.paper import claims, design, findings, names, outcomes, report
 from dndiv.paper.claims import OFF, TOGETHER, Result
 from dndiv.paper.names import CELL
-from dndiv.paper.report import MARK, measured, percent, share
+from dndiv.paper.report import MARK, measured, percent, share, spread
 
 # what the short answer is made of, and the long one
 BRIEF = ("early", "peers", "leaders", "later")
@@ -26,7 +26,7 @@ def brief(
     later: pd.DataFrame,
 ) -> str:
     """Five lines for who has a minute (Markdown), by the tables of these names."""
-    at_best, again = outcomes.rated(peers), outcomes.early_accuracy(outcomes.rated(leaders))
+    at_best, again = outcomes.rated(peers), _early(leaders)
     every = outcomes.early_accuracy(at_best)
     reached = every[[start for start in design.PEERS if start in every]]
     parts = {
@@ -52,12 +52,8 @@ def lines(
 ) -> str:
     """The same at length (Markdown), by the tables of these names."""
     values = outcomes.early_accuracy(early)
-
-    def at_best(table):
-        return outcomes.early_accuracy(outcomes.rated(table))
-
     parts = {
-        "The 40 %:": _forty(results, values, *map(at_best, (peers, leaders))),
+        "The 40 %:": _forty(results, values, *map(_early, (peers, leaders))),
         "Scale or decorrelation:": _scale(results, values),
         "Use instead": _instead(results, peers, leaders),
         "When training goes on at these rates,": _lasts(results, lasting),
@@ -71,6 +67,11 @@ def lines(
         "Networks that do not learn at all:": _dead(early, leaders),
     }
     return _listing(parts)
+
+
+def _early(table: pd.DataFrame) -> pd.DataFrame:
+    """Early accuracies of a table with rates in its optimizers' names."""
+    return outcomes.early_accuracy(outcomes.rated(table))
 
 
 def _listing(parts: dict[str, str]) -> str:
@@ -141,43 +142,42 @@ def _instead_briefly(
     of = lambda claim: _settings(results, f"finding-{claim}")  # noqa: E731
     found, filters = of("deep-narrow"), of("convolution-deep-narrow")
     deep, flat, *_ = report.kinds(found)
-    alive, relayed = (
-        report.kinds(those)[0] for those in (of("alive"), _once_more(of("relayed"), again))
-    )
+    alive, last = (report.kinds(of(claim))[0] for claim in ("alive", "retuned"))
     on_series = again[again.index.get_level_values("data") == names.SERIES]
     series, start = findings.standings(on_series), found[0].group
-    by = " and ".join(f"{percent(r.estimate)} with {r.setting.split(', ')[-1]}" for r in filters)
+    by = ", ".join(f"{percent(r.estimate)} with {r.setting.split(', ')[-1]}" for r in filters)
     return (
         f"On images, in narrow rectifier networks of several layers, {_first(reached, start)}; on "
         f"fresh seeds, three or five layers, median {_middle(deep)} ({_surely(deep)}, "
-        f"{_n(r.n for r in deep)}; `alive` {_middle(alive)}, `{design.FOUND}` "
-        f"{_middle(relayed)}); after {design.LASTING_EPOCHS} epochs, at best rates then, "
-        f"{_at_last(trained_on, start)}. On {names.title(names.SERIES, names.DATA)} "
+        f"{_n(r.n for r in deep)}; `alive` {_middle(alive)}); after "
+        f"{design.LASTING_EPOCHS} epochs, at best rates then, {_at_last(trained_on, start)}, "
+        f"{_surely(last)}. On {names.title(names.SERIES, names.DATA)} "
         f"`{design.FOUND}`, found on it: first of {len(series)} in "
         f"{series.best[design.FOUND]} of {_cells(on_series)}. With one layer on images "
-        f"{findings.start_title(start)} has {_span(r.estimate for r in flat)} "
+        f"{findings.start_title(start)} has {spread((r.estimate for r in flat), percent)} "
         f"({_n(r.n for r in flat)}), in a small CNN on "
         f"{filters[0].setting.split(', ')[0]} {by} ({_n(r.n for r in filters)})"
     )
 
 
 def _at_last(trained_on: pd.DataFrame, start: str) -> str:
-    """What a start changes on images after the last epoch, by setting, and how many networks of
-    the default do not learn then."""
-    found, said = findings.retuned(trained_on), []
+    """What a start changes on images after the last epoch, by setting."""
+    found = findings.retuned(trained_on)
     found = found[(found.treated == start) & (found.data != names.SERIES)]
-    for setting, of in found.groupby("setting", sort=False):
-        late, learning = (of[of.when == when] for when in ("late", "learning"))
-        dead = f"; {_span(late.dead, str)} of the default never learn, {_span(learning.estimate)} "
-        dead = f"{dead}without these" * bool(late.dead.any())
-        said.append(f"{setting} {_span(late.estimate)} ({_n(late.n)}{dead})")
-    return ", ".join(said)
+    return ", ".join(
+        f"{setting} {spread(late.estimate, percent)} ({_n(late.n)}{_never(late, learning)})"
+        for setting, of in found.groupby("setting", sort=False)
+        for late, learning in [[of[of.when == when] for when in ("late", "learning")]]
+    )
 
 
-def _span(values: Iterable[float], say: Callable[[float], str] = percent) -> str:
-    """From the least to the largest; "–" where a preset has none."""
-    found = [*values]
-    return " to ".join(dict.fromkeys(say(f(found)) for f in (min, max) if found)) or "–"
+def _never(late: pd.DataFrame, learning: pd.DataFrame) -> str:
+    """How many networks of the default do not learn after all epochs, if any, and what is changed
+    without these."""
+    if not late.dead.any():
+        return ""
+    without = spread(learning.estimate, percent)
+    return f"; {spread(late.dead, str)} of the default never learn, {without} without these"
 
 
 def _first(reached: pd.DataFrame, start: str) -> str:
@@ -219,7 +219,7 @@ def _rates_briefly(results: list[Result], at_best: pd.DataFrame, trained_on: pd.
         f"{optimizers}, on images with several layers, for {design.EPOCHS} epochs: {title} "
         f"{of_start[0]}, PyTorch's default {of_default[0]}; for {trained_on.epoch.max():g}: "
         f"{of_start[1]} and {of_default[1]}. None is best everywhere: {title} is surely worse than "
-        f"the best other in {len(_opposite(series))} of {len(series)} settings on {where}, in "
+        f"the best other in {len(_opposite(series))} of {len(series)} on {where}, "
         f"{len(_opposite(deep + ten))} of {len(deep + ten)} on such images"
     )
 
@@ -288,7 +288,7 @@ def _instead(results: list[Result], peers: pd.DataFrame, leaders: pd.DataFrame) 
     reached = outcomes.early_accuracy(at_best)
     ranks = findings.standings(reached[[s for s in design.PEERS if s in reached]])
     found = _settings(results, "finding-relayed")
-    again = _once_more(found, outcomes.early_accuracy(outcomes.rated(leaders)))
+    again = _once_more(found, _early(leaders))
     deep, flat, _, others = report.kinds(found)
     later, *_ = report.kinds(again)
     less = [r for r in others if "10×10" not in r.setting]
@@ -374,13 +374,10 @@ def _retuned(later: pd.DataFrame) -> str:
         parts = []
         for network, of in found[found.treated == start].groupby("network", sort=False):
             early, late, learning = (of[of.when == when] for when in dict.fromkeys(of.when))
-            text = f"{network} {_span(late.estimate)}"
+            text = f"{network} {spread(late.estimate, percent)}"
             if start == first:  # what all have in common, too
-                text += f" (at the rates of before {_span(early.estimate)}; {_n(late.n)}"
-                if late.dead.any():
-                    text += f", of which {_span(late.dead, str)} never learn with the default; "
-                    text += f"{_span(learning.estimate)} without these"
-                text += ")"
+                text += f" (at the rates of before {spread(early.estimate, percent)}; {_n(late.n)}"
+                text += f"{_never(late, learning)})"
             parts.append(text)
         said.append(f"{findings.start_title(start)}: {', '.join(parts)}")
     moved, lower = best[best.rate != best.before], best[best.rate < best.before]
@@ -406,7 +403,7 @@ def _filtered(convolution: pd.DataFrame, leaders: pd.DataFrame) -> str:
 
 def _against_default(table: pd.DataFrame, arms: list[str]) -> dict[str, str]:
     """By start, what it changes at best rates with each optimizer."""
-    values = outcomes.early_accuracy(outcomes.rated(table))
+    values = _early(table)
     found = outcomes.effects(values, [(arm, "default") for arm in arms if arm in values])
     said = {}
     for arm, rows in found.groupby("treated", sort=False):
@@ -435,7 +432,7 @@ def _rates(at_best: pd.DataFrame, start: str, brief: bool = False) -> str:
     images = at_best[(at_best.arm == start) & (at_best.data != names.SERIES)]
     deep = images[images.setting != "shallow"]
     said = {
-        names.title(name, names.OPTIMIZERS): _span(of, "{:g}".format)
+        names.title(name, names.OPTIMIZERS): spread(of, "{:g}".format)
         for name, of in deep.groupby("optimizer", sort=False).rate
     }
     if brief:
@@ -471,7 +468,7 @@ def _ahead(results: list[Result]) -> str:
     ]
     first = " and ".join(f"{_technique(r)} {percent(r.estimate)} ({_held(r)})" for r in ahead)
     beside = f", {_technique(ahead[0])} {percent(fmean(with_adam))}" if with_adam else ""
-    return f"{first}; with Adam Muon has {muon}{beside}"
+    return f"{first}; with Adam Muon {muon}{beside}"
 
 
 def _technique(r: Result) -> str:
@@ -536,7 +533,7 @@ def _before(beginnings: pd.DataFrame, at_best: pd.DataFrame) -> str:
     there = findings.deep_images(rho)
 
     def of(start):
-        first, second = (report.spread(findings.rank_of(beginnings, start)[e]) for e in (0.0, 1.0))
+        first, second = (spread(findings.rank_of(beginnings, start)[e]) for e in (0.0, 1.0))
         return f"{first} of the width, and {second} after an epoch"
 
     return (

@@ -656,14 +656,15 @@ def lasting(table: pd.DataFrame) -> pd.DataFrame:
     """
     at_best = outcomes.rated(table)
     values = {"early": outcomes.early_accuracy(at_best), "late": outcomes.final_accuracy(at_best)}
-    return _of_starts(values)
+    found = _of_starts(values)
+    return found.assign(network=[_kind(*cell) for cell in found[CELL].itertuples(index=False)])
 
 
 def _of_starts(values: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The effects of those that train on, by what stands for ``when``."""
     pairs = [(start, "default") for start in design.LASTING[1:]]
-    parts = {name: outcomes.effects(of, pairs) for name, of in values.items()}
-    found = pd.concat(parts, names=["when"]).reset_index("when")
-    return found.assign(network=[_kind(*cell) for cell in found[CELL].itertuples(index=False)])
+    parts = {when: outcomes.effects(of, pairs) for when, of in values.items()}
+    return pd.concat(parts, names=["when"]).reset_index("when")
 
 
 def _kind(data: str, setting: str, optimizer: str) -> str:

@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shutil
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from statistics import mean, median
 
@@ -39,9 +40,10 @@ def correlation(value: float | None) -> str:
     return f"{value:+.2f}" if _known(value) else "–"
 
 
-def spread(values: pd.Series) -> str:
-    """From the smallest to the largest of some numbers."""
-    return f"{values.min():.2f} to {values.max():.2f}"
+def spread(values: Iterable[float], say: Callable[[float], str] = "{:.2f}".format) -> str:
+    """From the smallest to the largest of some numbers; "–" where there is none."""
+    found = [*values]
+    return " to ".join(dict.fromkeys(say(f(found)) for f in (min, max) if found)) or "–"
 
 
 def _known(value):
