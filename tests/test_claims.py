@@ -459,7 +459,8 @@ def test_escape_is_judged_by_time_on_the_plateau():
 
 def _counted_by_place(paper):
     """What the assumptions say of seeds that differ by place."""
-    leaders, lasting, retuned = paper.leader_seeds, paper.lasting_seeds, paper.retuned_seeds
+    leaders, lasting, later = paper.leader_seeds, paper.lasting_seeds, paper.later_seeds
+    tried = paper.later_rate_seeds
     assert leaders["tiny"] == leaders["narrow"] == leaders["10×10"]
     assert lasting["narrow"] == lasting["10×10"]
     yield (
@@ -470,9 +471,10 @@ def _counted_by_place(paper):
     yield (
         f"{lasting['shallow']} in shallow, {lasting['tiny']} in tiny and {lasting['narrow']} in "
         f"the other networks on images and {lasting['MNIST1D']} on MNIST-1D for training that goes "
-        f"on for {design.LASTING_EPOCHS} epochs, and where rates are chosen then "
-        f"{retuned['tiny']}, {retuned['narrow']} and {retuned['MNIST1D']}, by "
-        f"{paper.later_seeds[0]} others on images and {paper.later_seeds[1]} on MNIST-1D"
+        f"on for {design.LASTING_EPOCHS} epochs, and {later['tiny']} in tiny and "
+        f"{later['narrow']} in narrow networks on images and {later['MNIST1D']} on MNIST-1D at the "
+        f"rates that are best then, which {tried[0]} others on images and {tried[1]} on MNIST-1D "
+        "have chosen"
     )
     first = min(design.SEEDS_PER_UNIT, *paper.peer_seeds.values())
     yield f"{first} for the diversity of starts before training"

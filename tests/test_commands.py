@@ -263,10 +263,12 @@ def test_tuning_replaces_what_it_has_tried_and_keeps_the_rest(here, tmp_path, mo
         ("Digits", "tiny", f"sgd@{rate}", start, 0, "", 1, "accuracy", value)
         for start, rate, value in (("he", 0.1, 0.6), ("he", 1, 0.4), ("lsuv", 0.1, 0.2))
     ]
-    made = {name: pd.DataFrame(of, columns=COLUMNS)
-            for name, of in (("tuning", rows), ("rates", tried))}  # fmt: skip
+    made = {
+        name: pd.DataFrame(of, columns=COLUMNS)
+        for name, of in (("tuning", rows), ("rates", tried), ("later_rates", tried[:2]))
+    }
     best = tmp_path / "rates.yml"
-    best.write_text("# how\nMNIST tiny sgd:\n  he: 0.3\n")
+    best.write_text("# how\nMNIST tiny sgd:\n  he: 0.3\nDigits tiny sgd:\n  he: 1\n  rai: 3\n")
     monkeypatch.setattr(commands, "COEFFICIENTS", file)
     monkeypatch.setattr(commands, "RATES", best)
     monkeypatch.setattr(tables, "table", lambda name, *words: made[name])
@@ -277,8 +279,10 @@ def test_tuning_replaces_what_it_has_tried_and_keeps_the_rest(here, tmp_path, mo
     }
     assert best.read_text("utf8").startswith("# how\n")
     assert yaml.safe_load(best.read_text("utf8")) == {
-        "MNIST tiny sgd": {"he": 0.3}, "Digits tiny sgd": {"he": 0.1, "lsuv": 0.1}
-    }  # fmt: skip
+        "MNIST tiny sgd": {"he": 0.3},
+        "Digits tiny sgd": {"he": 0.1, "rai": 3, "lsuv": 0.1},
+        "Digits tiny sgd later": {"he": 0.1},
+    }
 
 
 def test_a_relative_folder_is_the_same_for_all_and_the_reference_is_the_checkout_s(tmp_path):

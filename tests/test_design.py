@@ -160,22 +160,33 @@ def test_where_a_choice_was_at_an_end_all_starts_have_one_rate_more():
 
 def test_the_grid_of_those_that_train_on_is_one_for_all_and_has_the_rates_of_before():
     names, tried = design.PRESETS["paper"].data, {}
-    for unit in design.units("later", "paper", names):
+    for unit in design.units("later_rates", "paper", names):
         optimizer, rate = design.learning_rate(unit.optimizer)
-        assert [*map(str, unit.arms)] == [*design.LASTING]
-        tried.setdefault((unit.data, unit.setting, optimizer), {}).setdefault(rate, []).extend(
-            (seed, unit.tuned) for seed in unit.seeds
-        )
+        assert unit.tuned and [*map(str, unit.arms)] == [*design.LASTING]
+        cell = (unit.data, unit.setting, optimizer)
+        tried.setdefault(cell, {}).setdefault(rate, []).extend(unit.seeds)
     assert len(tried) == 12 and {*design.LATER_FURTHER} <= {*tried}
-    others = ("rates", "peers", "leaders", "lasting")
-    elsewhere = {s for t in others for u in design.units(t, "paper", names) for s in u.seeds}
     for cell, rates in tried.items():
-        before = [registered.rates(*cell, start) for start in design.LASTING]
+        before = [registered.rate(*cell, start) for start in design.LASTING]
         assert {*before} <= {*rates} == {*design.later_rates_of(cell)}
         assert min(rates) < min(before)  # whoever trains on may want less
-        [seeds] = {frozenset(seeds) for seeds in rates.values()}  # the same budget for all rates
-        choose, judge = ({s for s, tuned in seeds if tuned is t} for t in (True, False))
-        assert choose and judge and not judge & (choose | elsewhere)
+        assert len({*map(tuple, rates.values())}) == 1  # the same budget for all rates
+
+
+def test_those_that_train_on_are_judged_at_their_rates_and_by_seeds_of_their_own():
+    names, judged = design.PRESETS["paper"].data, {}
+    for unit in design.units("later", "paper", names):
+        optimizer, rate = design.learning_rate(unit.optimizer)
+        cell = (unit.data, unit.setting, optimizer)
+        for arm in map(str, unit.arms):
+            assert not unit.tuned and rate == registered.rate(*cell, arm, later=True)
+            judged.setdefault(cell, {}).setdefault(arm, []).extend(unit.seeds)
+    others = ("rates", "peers", "leaders", "lasting", "later_rates")
+    elsewhere = {s for t in others for u in design.units(t, "paper", names) for s in u.seeds}
+    assert len(judged) == 12
+    for arms in judged.values():
+        assert {*arms} == {*design.LASTING} and len({*map(tuple, arms.values())}) == 1
+        assert not elsewhere & {*arms["default"]}
 
 
 def test_convolutional_networks_are_of_images_and_take_starts_alone():

@@ -457,35 +457,40 @@ def test_what_lasts_is_told_from_what_passes():
     assert (found.loc["relayed"].estimate == 0).all()
 
 
-def test_rates_are_chosen_anew_by_held_out_inputs_after_the_last_epoch():
-    cell, tuned = ("MNIST", "tiny"), design.TUNING_SEED
-    lasts = {0.01: 0.6, 0.03: 0.7, 0.1: 0.5}  # of the default, held out, by rate
-
-    def rows(rate, seed, arms):
-        for *place, epoch, measure, value in accuracies(arms, (*cell, f"sgd@{rate}"), seeds=2):
-            place[4] += seed
-            yield (*place, epoch, measure, value)
-
+def test_rates_are_chosen_anew_after_the_last_epoch():
+    lasts = {0.01: 0.6, 0.03: 0.7, 0.1: 0.5}  # of the default, by rate
     others = dict.fromkeys(design.LASTING[1:], 0.4)
-    table = [
-        row
-        for rate, value in lasts.items()
-        for seed, more in ((tuned, 0.0), (design.RETUNED, 0.1 - rate))
-        for row in rows(rate, seed, {n: v + more for n, v in ({"default": value} | others).items()})
-    ]
-    table = frame(table)
+    table = frame(
+        [
+            row
+            for rate, value in lasts.items()
+            for row in accuracies(
+                {"default": value} | others, ("MNIST", "tiny", f"sgd@{rate}"), seeds=2
+            )
+        ]
+    )
     # before the last epoch another rate leads, which does not count
     table.loc[(table.epoch < table.epoch.max()) & (table.optimizer == "sgd@0.1"), "value"] = 0.9
     chosen = findings.later_choices(table).set_index("arm").loc[["default", "deep_narrow"]]
     assert [*chosen.rate] == [0.03, 0.01]  # of equals, the smallest
     assert [*chosen.at_end] == [False, True]
     assert [*chosen.before] == [0.1, 0.01]  # as registered
-    values = outcomes.retuned(outcomes.rated(table))
-    assert values.default.tolist() == pytest.approx([0.77, 0.78])
-    assert values.deep_narrow.tolist() == pytest.approx([0.49, 0.50])
-    found = findings.retuned(table).set_index(["treated", "when"]).estimate
-    assert found["deep_narrow", "late"] == pytest.approx(0.495 / 0.775 - 1)
-    assert found["deep_narrow", "early"] == pytest.approx(0.495 / 0.505 - 1)
+    by_cell = outcomes.choose_rates(table, later=True)
+    assert by_cell["MNIST tiny sgd later"] == dict(zip(chosen.index, chosen.rate)) | dict.fromkeys(
+        others, 0.01
+    )
+
+
+def test_what_is_changed_at_rates_of_the_end_is_told_of_those_that_learn_too():
+    rows = accuracies({"default": 0.6}, ("MNIST", "tiny", "sgd@0.03"), seeds=4)
+    others = dict.fromkeys(design.LASTING[1:], 0.72)
+    rows += accuracies(others, ("MNIST", "tiny", "sgd@0.01"), seeds=4)
+    table = frame(rows)
+    table.loc[(table.arm == "default") & (table.seed == 0), "value"] = 0.1  # never learns
+    found = findings.retuned(table).set_index(["treated", "when"]).loc["deep_narrow"]
+    means = (0.72 + 0.015) / ((0.1 + 0.61 + 0.62 + 0.63) / 4), 0.74 / 0.62
+    assert [*found.estimate] == pytest.approx([m - 1 for m in means])
+    assert [*found.dead] == [1, 1] and {*found.network} == {"images, tiny"}
 
 
 def test_networks_in_common_use_stand_as_they_are_and_decorrelated():

@@ -434,7 +434,6 @@ def _sufficient(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
 RULES = {
     "ratio": _ratio,
     "final": partial(_ratio, of=outcomes.final_accuracy),
-    "retuned": partial(_ratio, of=outcomes.retuned),
     "best": _best,
     "good_rates": _good_rates,
     "thumb": _thumb,

@@ -119,11 +119,15 @@ def tune(args) -> int:
     what they choose; what they have no candidates for stays."""
     from dndiv.paper import outcomes
 
-    best = outcomes.choose_rates(tables.table("rates", args.preset, args.device))
-    _register(RATES, schema.rates(RATES) | best)
+    def chosen_by(table, **options):
+        kept, best = schema.rates(RATES), outcomes.choose_rates(table, **options)
+        _register(RATES, kept | {cell: kept.get(cell, {}) | of for cell, of in best.items()})
+
+    chosen_by(tables.table("rates", args.preset, args.device))
+    chosen_by(tables.table("later_rates", args.preset, args.device), later=True)
     tuning = tables.table("tuning", args.preset, args.device)  # some of it at these rates
     if (muon := tuning.optimizer.str.startswith(f"{MUON}@")).any():
-        _register(RATES, schema.rates(RATES) | outcomes.choose_rates(tuning[muon]))
+        chosen_by(tuning[muon])
     chosen = schema.coefficients(COEFFICIENTS)
     for technique, schedules in outcomes.choose_coefficients(tuning).items():
         for schedule, found in schedules.items():

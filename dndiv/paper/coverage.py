@@ -144,7 +144,7 @@ def _at_best(read):
 def _later(read):
     """Those that train on against PyTorch's default, by final accuracy."""
     pairs = [(start, design.LASTING[0]) for start in design.LASTING[1:]]
-    yield outcomes.retuned(outcomes.rated(read("later"))), pairs, {}
+    yield outcomes.final_accuracy(outcomes.rated(read("later"))), pairs, {}
 
 
 def _at_usual(read):

@@ -13,7 +13,7 @@ from functools import partial
 from dndiv.checks import choose, typed
 from dndiv.paper.arms import Arm
 from dndiv.paper.names import ARCHIVED, DATA_SETS, SERIES
-from dndiv.paper.registered import rates as registered_rates
+from dndiv.paper.registered import rate as registered_rate
 
 # ----------------------------------------------------------------------------------- the networks
 SETTINGS = {  # hidden layers; declared before any result, all reported
@@ -45,7 +45,7 @@ FIRST_SEED |= {"XOR": 300_000, "Parity3": 400_000, "MNIST1D": 500_000}
 # No seed of an experiment was in the run that its number of seeds was planned from: the first after
 # those of the first run, of the second, and of the third; those that confirm what led there; and
 # those of rates that are chosen after all epochs
-FRESH, AGAIN, ANEW, CONFIRMING, RETUNED = 10_000, 20_000, 30_000, 40_000, 45_000
+FRESH, AGAIN, ANEW, CONFIRMING, RETUNED = 10_000, 20_000, 30_000, 40_000, 46_000
 
 PARITY_BITS = {"XOR": 2, "Parity3": 3}  # tiny problems with known bad minima
 PARITIES = (("XOR", "1×2"), ("XOR", "1×3"), ("Parity3", "1×4"))
@@ -418,11 +418,11 @@ class Preset:
     peer_seeds: dict[str, int]  # of starts at their best rates
     leader_seeds: dict[str, int]  # of those that led, once more
     lasting_seeds: dict[str, int]  # of those that train on
-    retuned_seeds: dict[str, int]  # of these at the rates that are best then
+    later_seeds: dict[str, int]  # of these at the rates that are best then
     # on images, and on series, which are cheap:
     dose_seeds: tuple[int, int]  # of coefficients of techniques and their rivals, likewise
     rival_seeds: tuple[int, int]  # of techniques and their rivals
-    later_seeds: tuple[int, int]  # of those that train on, which choose rates
+    later_rate_seeds: tuple[int, int]  # of those that train on, which choose rates
     map_seeds: int
     common_seeds: dict[str, int]  # of networks in common use, by name
     widths: tuple[int, ...] = WIDTHS
@@ -447,8 +447,8 @@ PRESETS = {
         technique_seeds=by_setting(3, 4), held_seeds=by_setting(2, 2), variant_seeds=1,
         intervention_seeds=by_setting(2, 3), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
         peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
-        lasting_seeds=dict.fromkeys(PLACES, 2), lasting_epochs=6, later_seeds=(2, 0),
-        retuned_seeds=dict.fromkeys(PLACES, 2) | {SERIES: 0},
+        lasting_seeds=dict.fromkeys(PLACES, 2), lasting_epochs=6, later_rate_seeds=(2, 0),
+        later_seeds=dict.fromkeys(PLACES, 2) | {SERIES: 0},
         dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
         common_seeds=dict.fromkeys(COMMON[:2], 2),
         widths=(2, 8, 32), technique_settings=("tiny",), parities=PARITIES[:1],
@@ -460,8 +460,8 @@ PRESETS = {
         technique_seeds=by_setting(2, 3), held_seeds=by_setting(2, 2), variant_seeds=1,
         intervention_seeds=by_setting(1, 2), escape_seeds=10, rate_seeds=dict.fromkeys(PLACES, 1),
         peer_seeds=dict.fromkeys(PLACES, 2), leader_seeds=dict.fromkeys(PLACES, 2),
-        lasting_seeds=dict.fromkeys(PLACES, 2), later_seeds=(2, 2),
-        retuned_seeds=dict.fromkeys(PLACES, 2),
+        lasting_seeds=dict.fromkeys(PLACES, 2), later_rate_seeds=(2, 2),
+        later_seeds=dict.fromkeys(PLACES, 2),
         dose_seeds=(1, 1), rival_seeds=(2, 2), map_seeds=2,
         common_seeds=dict.fromkeys(COMMON, 2),
         widths=(2, 8, 32), technique_settings=("tiny",), peer_settings=("tiny",),
@@ -478,7 +478,8 @@ PRESETS = {
         leader_seeds=dict.fromkeys(PLACES, 20) | {"shallow": 10, CONVOLUTIONAL: 60, SERIES: 40},
         lasting_seeds=dict.fromkeys(PLACES, 10) | {"shallow": 5, "tiny": 20, SERIES: 40},
         # of tiny networks of the default one in twenty or in fifty does not learn: 20 cannot tell
-        later_seeds=(20, 40), retuned_seeds=dict.fromkeys(PLACES, 20) | {"tiny": 100, SERIES: 40},
+        later_rate_seeds=(20, 40),
+        later_seeds=dict.fromkeys(PLACES, 40) | {"tiny": 100, SERIES: 100},
         dose_seeds=(5, 10), rival_seeds=(20, 100), map_seeds=8,
         common_seeds=dict.fromkeys(COMMON, 20) | {"resnet18": 10},
     ),
@@ -610,7 +611,7 @@ def tuning(preset: Preset, names: Sequence[str]) -> list[Unit]:
     for name, setting in rival_places(preset, names):
         seeds = blocks(name, preset.dose_seeds[name == SERIES], first=TUNING_SEED)
         for optimizer in LEARNING_RATES:
-            at = f"{optimizer}@{registered_rates(name, setting, optimizer, 'default'):g}"
+            at = f"{optimizer}@{registered_rate(name, setting, optimizer, 'default'):g}"
             found += [Training(name, setting, at, arms, block, **options) for block in seeds]
         for rate in RATES[MUON]:
             at = f"{MUON}@{rate:g}"
@@ -696,13 +697,19 @@ def rates(preset: Preset, names: Sequence[str]) -> list[Unit]:
 
 
 def by_best_rate(
-    name: str, setting: str, optimizer: str, starts: Sequence[str], twins: dict[str, str]
+    name: str,
+    setting: str,
+    optimizer: str,
+    starts: Sequence[str],
+    twins: dict[str, str],
+    later: bool = False,
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """An optimizer at every learning rate that rates.yml registers for some starts, with the starts
-    that it is best for; and their norm-matched decorrelated ``twins``, at the same rates."""
+    that it is best for; and their norm-matched decorrelated ``twins``, at the same rates. later: at
+    those that are best after the last epoch."""
     at: dict[float, list[str]] = {}
     for start in starts:
-        rate = registered_rates(name, setting, optimizer, start)
+        rate = registered_rate(name, setting, optimizer, start, later)
         at.setdefault(rate, []).extend([start, *filter(None, [twins.get(start)])])
     for rate, arms in at.items():
         yield f"{optimizer}@{rate:g}", tuple(arms)
@@ -724,22 +731,36 @@ def lasting(preset: Preset, names: Sequence[str]) -> list[Unit]:
     return _at_best_rates(preset, names, LASTING, preset.lasting_seeds, CONFIRMING, **options)
 
 
+def later_rates(preset: Preset, names: Sequence[str]) -> list[Unit]:
+    """Learning rates of these in networks of several layers, by inputs held out of training, after
+    the last epoch."""
+    options = {"epochs": preset.lasting_epochs, "records": ("accuracy in training",), "tuned": True}
+    return [
+        Training(*cell[:2], f"{cell[2]}@{rate:g}", LASTING, block, **options)
+        for cell in later_cells(preset, names)
+        for rate in later_rates_of(cell)
+        for block in blocks(
+            cell[0], preset.later_rate_seeds[cell[0] == SERIES], 2 * SEEDS_PER_UNIT, TUNING_SEED
+        )
+    ]
+
+
 def later(preset: Preset, names: Sequence[str]) -> list[Unit]:
-    """The same in networks of several layers at every rate of a grid: by inputs held out of
-    training, which choose one for each start after all epochs, and on seeds of its own."""
-    deep, found = [s for s in preset.technique_settings if len(SETTINGS[s]) > 1], []
-    for cell in cells(dict.fromkeys((*names, SERIES)), deep):
-        kinds = (  # seeds, their first, and what is recorded
-            (preset.later_seeds[cell[0] == SERIES], TUNING_SEED,
-             {"records": ("accuracy in training",), "tuned": True}),
-            (preset.retuned_seeds[place(*cell[:2])], RETUNED, {}),
-        )  # fmt: skip
-        for rate in later_rates_of(cell):
-            at = (*cell[:2], f"{cell[2]}@{rate:g}", LASTING)
-            for count, first, options in kinds:
-                for block in blocks(cell[0], count, 2 * SEEDS_PER_UNIT, first):
-                    found.append(Training(*at, block, preset.lasting_epochs, **options))
-    return found
+    """The same, each at the rate that is best then, on seeds of their own."""
+    return [
+        Training(name, setting, at, arms, block, preset.lasting_epochs)
+        for name, setting, optimizer in later_cells(preset, names)
+        for at, arms in by_best_rate(name, setting, optimizer, LASTING, {}, later=True)
+        for block in blocks(
+            name, preset.later_seeds[place(name, setting)], 4 * SEEDS_PER_UNIT, RETUNED
+        )
+    ]
+
+
+def later_cells(preset: Preset, names: Sequence[str]) -> Iterator[tuple[str, str, str]]:
+    """As ``cells``, of those."""
+    deep = [s for s in preset.technique_settings if len(SETTINGS[s]) > 1]
+    return cells(dict.fromkeys((*names, SERIES)), deep)
 
 
 def later_rates_of(cell: tuple[str, str, str]) -> tuple[float, ...]:
@@ -796,7 +817,7 @@ def rivals(preset: Preset, names: Sequence[str]) -> list[Unit]:
     found: list[Unit] = []
     for name, setting in rival_places(preset, names):
         for optimizer in (*LEARNING_RATES, MUON):
-            at = f"{optimizer}@{registered_rates(name, setting, optimizer, 'default'):g}"
+            at = f"{optimizer}@{registered_rate(name, setting, optimizer, 'default'):g}"
             groups = (RIVAL_ARMS[:1],) if optimizer == MUON else (RIVAL_ARMS, RIVAL_HELD_ARMS)
             for arms in groups:
                 for block in blocks(
@@ -857,6 +878,7 @@ EXPERIMENTS = {
     "peers": peers,
     "leaders": leaders,
     "lasting": lasting,
+    "later_rates": later_rates,
     "later": later,
     "beginnings": beginnings,
     "convolution": convolution,

@@ -686,29 +686,27 @@ def lasting_without_ten(table: pd.DataFrame) -> dict[str, Effect]:
 
 
 def retuned(table: pd.DataFrame) -> pd.DataFrame:
-    """What starts change against PyTorch's default after the last epoch, each at its best rate of
-    the first epochs, and at that which is best then.
+    """What starts change against PyTorch's default after the last epoch, each at the rate that is
+    best then.
 
-    table: "later". Columns as of ``lasting``; when is that of the rates, "early" or "late"; or
-    "learning", late and of the seeds whose networks learn with both starts; network is the kind of
-    data and the setting; dead, the seeds whose default does not learn at its late rate.
+    table: "later". Columns as of ``lasting``; when is "late"; or "learning", of the seeds whose
+    networks learn with both starts; network is the kind of data and the setting; dead, the seeds
+    whose default does not learn.
     """
-    rows, best = outcomes.rated(table), later_choices(table)
-    at = {"early": "before", "late": "rate"}
-    values = {name: outcomes.retuned(rows, best.assign(rate=best[of])) for name, of in at.items()}
-    learning = values["late"].where(values["late"] > outcomes.LEARNS)
+    final = outcomes.final_accuracy(outcomes.rated(table))
+    learning = final.where(final > outcomes.LEARNS)
     dead = learning.default.isna().groupby(level=CELL).sum().rename("dead")
-    found = _of_starts(values | {"learning": learning}).join(dead, on=CELL)
+    found = _of_starts({"late": final, "learning": learning}).join(dead, on=CELL)
     on = found["data"].map(lambda name: title(name, DATA) if name == SERIES else "images")
     return found.assign(network=on + ", " + found.setting)
 
 
 def later_choices(table: pd.DataFrame) -> pd.DataFrame:
     """The rates that are best after the last epoch: the rows of ``outcomes.best_rates`` with
-    before, those of the first epochs. table: "later"."""
-    best = outcomes.later_rates(outcomes.rated(table))
+    before, those of the first epochs. table: "later_rates"."""
+    best = outcomes.later_rates(table)
     cells = best[[*CELL, "arm"]].itertuples(index=False)
-    return best.assign(before=[registered.rates(*cell) for cell in cells])
+    return best.assign(before=[registered.rate(*cell) for cell in cells])
 
 
 AT_START = ("effective_rank", "correlation", "similarity")  # of ``MEASURES``

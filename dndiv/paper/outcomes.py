@@ -12,15 +12,7 @@ import pandas as pd
 
 from dndiv.checks import choose
 from dndiv.paper.arms import Arm
-from dndiv.paper.design import (
-    ESCAPED,
-    ESCAPED_IMAGES,
-    FIRST_SEED,
-    MUON,
-    TUNING_SEED,
-    activation,
-    hidden_layers,
-)
+from dndiv.paper.design import ESCAPED, ESCAPED_IMAGES, MUON, activation, hidden_layers
 from dndiv.paper.effects import (
     Effect,
     between,
@@ -81,27 +73,16 @@ def final_accuracy(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def later_by_rate(table: pd.DataFrame) -> pd.DataFrame:
-    """Of the table "later", with rates in a column: accuracy after the last epoch, on inputs held
-    out of training. As of ``by_rate``."""
-    last = (table.measure == "accuracy") & (table.epoch == table.epoch.max())
-    return wide(table[last & _tuning(table)], ["rate", "seed"], "arm")
+    """Accuracy after the last epoch at every learning rate, from the table "later_rates". As of
+    ``by_rate``."""
+    rows = rated(table)
+    last = (rows.measure == "accuracy") & (rows.epoch == rows.epoch.max())
+    return wide(rows[last], ["rate", "seed"], "arm")
 
 
 def later_rates(table: pd.DataFrame) -> pd.DataFrame:
     """The rate that is best by that. As of ``best_rates``."""
     return _best_rates(later_by_rate(table))
-
-
-def retuned(table: pd.DataFrame, chosen: pd.DataFrame | None = None) -> pd.DataFrame:
-    """``final_accuracy`` of the table "later", with rates in a column, on test inputs, each arm at
-    that rate; or at those of ``chosen``, columns the cell, arm and rate."""
-    at = later_rates(table) if chosen is None else chosen
-    return final_accuracy(table[~_tuning(table)].merge(at[[*CELL, "arm", "rate"]]))
-
-
-def _tuning(table: pd.DataFrame) -> pd.Series:
-    """Which rows are of seeds that choose."""
-    return table.seed >= table["data"].map(FIRST_SEED) + TUNING_SEED
 
 
 Sample = tuple[tuple[str, str, str], list[np.ndarray]]
@@ -434,13 +415,15 @@ def _best_rates(values: pd.DataFrame) -> pd.DataFrame:
     return _per_cell(means, rows)
 
 
-def choose_rates(table: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """The best rates: "data setting optimizer" → start → learning rate."""
+def choose_rates(table: pd.DataFrame, later: bool = False) -> dict[str, dict[str, float]]:
+    """The best rates, as rates.yml has them: "data setting optimizer" → start → learning rate.
+    later: of the table "later_rates", and so of "data setting optimizer later"."""
     chosen: dict = {}
+    best = later_rates if later else best_rates
     # one network at a time: not all are tried with the same starts
-    found = [best_rates(part) for _, part in table.groupby(["data", "setting"], sort=False)]
+    found = [best(part) for _, part in table.groupby(["data", "setting"], sort=False)]
     for row in pd.concat(found).itertuples():
-        cell = " ".join(getattr(row, name) for name in CELL)
+        cell = " ".join(getattr(row, name) for name in CELL) + " later" * later
         chosen.setdefault(cell, {})[row.arm] = float(row.rate)
     return chosen
 

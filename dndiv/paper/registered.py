@@ -27,9 +27,10 @@ def coefficient(technique: str, schedule: str, setting: str, optimizer: str) -> 
         ) from None
 
 
-def rates(name: str, setting: str, optimizer: str, start: str) -> float:
-    """The best learning rate of a start in a cell. ValueError where none is registered."""
-    cell = f"{name} {setting} {optimizer}"
+def rate(name: str, setting: str, optimizer: str, start: str, later: bool = False) -> float:
+    """The best learning rate of a start in a cell, in the first epochs; later: after the last one.
+    ValueError where none is registered."""
+    cell = f"{name} {setting} {optimizer}" + " later" * later
     try:
         return read(files.RATES)[cell][start]
     except KeyError:

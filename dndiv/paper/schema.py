@@ -150,8 +150,7 @@ NEEDS = {
     **dict.fromkeys(("techniques", "rivals"), ("baseline", "schedule", "margin")),
     "escape": ("margin",),
     **dict.fromkeys(
-        ("ratio", "final", "retuned", "best", "good_rates", "thumb"),
-        ("treated", "baseline", "margin"),
+        ("ratio", "final", "best", "good_rates", "thumb"), ("treated", "baseline", "margin")
     ),
     "sufficient": ("treated", "baseline", "sizes", "margin"),
 }
@@ -223,7 +222,7 @@ def coefficients(file: Path) -> dict:
 
 
 def rates(file: Path) -> dict:
-    """ "data setting optimizer" → start → learning rate."""
+    """ "data setting optimizer" → start → learning rate; with "later" behind, after training."""
     return load(file, keyed(_cell("data set, "), lambda _: keyed(text, lambda _: Number(1e-12))))
 
 
@@ -233,8 +232,8 @@ def _cell(before: str) -> Check:
     named = (*SETTINGS, CONVOLUTIONAL) if before else SETTINGS
     names += [f"({'|'.join(named)}|[1-9][0-9]{{0,2}}×[1-9][0-9]{{0,3}})"]
     optimizers = (*LEARNING_RATES, MUON) if before else LEARNING_RATES
-    rate = "" if before else r"(@[0-9.e-]+)?"
-    cell = re.compile(" ".join([*names, f"({'|'.join(optimizers)}){rate}"]))
+    after = "( later)?" if before else r"(@[0-9.e-]+)?"
+    cell = re.compile(" ".join([*names, f"({'|'.join(optimizers)}){after}"]))
     known = f"({', '.join(named)} or depth×width; {', '.join(optimizers)})"
 
     def check(node, key):
