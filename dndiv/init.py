@@ -8,8 +8,8 @@ functions:
   decorrelated; with ``generator`` a fresh draw is made first. Nothing here is deterministic: a new
   draw gives new weights.
 * of a **module**, every linear and convolutional layer of it: ``decorrelate_``, ``default_``,
-  ``initialize_`` (by a function of one tensor), and those that look at a batch of inputs:
-  ``lsuv_``, ``standardized_``, ``alive_``.
+  ``zero_bias_``, ``initialize_`` (by a function of one tensor), and those that look at a batch of
+  inputs: ``lsuv_``, ``standardized_``, ``alive_``, ``relayed_``, ``balanced_``.
 
 All computations are on the device of the weights, which depend on it by rounding alone.
 
@@ -40,8 +40,7 @@ LAST = 1.25  # times the spread of the last layer's outputs over inputs: the mos
 SMALL = 64  # rows or fan-in, up to which all is computed in float64, from singular values
 
 
-# ---------------------------------------------------------------------------------------------- of
-# one tensor
+# ---------------------------------------------------------------------------------- of one tensor
 @typed
 def decorrelated_(
     tensor: Tensor, gain: float | None = None, *, generator: torch.Generator | None = None
@@ -73,8 +72,7 @@ def decorrelated_(
     Returns the tensor. Raises ValueError for fewer than two dimensions, non-finite values, zero or
     linearly dependent rows, and a gain that is not positive.
 
-    >>> w = decorrelated_(torch.empty(3, 5, dtype=torch.float64), 1.,
-    generator=torch.Generator().manual_seed(0))
+    >>> w = decorrelated_(torch.randn(3, 5, dtype=torch.float64), gain=1.0)
     >>> bool(torch.allclose(w @ w.T, torch.eye(3, dtype=torch.float64)))
     True
     """
@@ -119,9 +117,8 @@ def gram_(
         raise ValueError(f"gram_ needs steps ≥ 1 and lr > 0, not steps={steps}, lr={lr}")
 
     def ascend(unit):
-        basis, coordinates = torch.linalg.qr(
-            unit.T
-        )  # the ascent never leaves the span of the draw's rows
+        # the ascent never leaves the span of the draw's rows
+        basis, coordinates = torch.linalg.qr(unit.T)
         unit = coordinates.T
         for _ in range(steps):
             u, s, vh = _svd(unit)

@@ -116,7 +116,8 @@ def rewired_(tensor: Tensor, *, generator: torch.Generator | None = None) -> Ten
         tensor: the weight, [units, fan-in or channels, *kernel]; its values are the draw.
         generator: of the order of the inputs; PyTorch's own by default.
 
-    Returns the weight. Raises ValueError for fewer than two dimensions and non-finite values.
+    Returns the weight. Raises ValueError for fewer than two dimensions, non-finite values and rows
+    of zeros.
     """
     rows = init._rows(tensor)
     _attach_(rows, generator)

@@ -106,7 +106,7 @@ def test_an_edit_of_what_is_reached_makes_a_unit_stale(edited, keys, module, old
             '"tiny": (4, 4, 4), "two": (12, 12),',
             PLAIN,
         ),
-        ("dndiv/paper/claims.py", "import", "import", PLAIN),
+        ("dndiv/paper/claims.py", "if low > margin", "if low >= margin", PLAIN),
     ],
 )
 def test_other_edits_do_not(edited, keys, module, old, new, unit):

@@ -12,6 +12,7 @@ import torch
 
 from dndiv.bench.methods import CORES, METHODS, Problem, populations
 from dndiv.paper import compute, data, design, provenance
+from dndiv.paper.products import SIZE
 from dndiv.population import steps_per_epoch
 
 NETWORKS = {
@@ -57,7 +58,7 @@ def cost(method: Callable, problem: Problem, processes=CORES, threads=1, wait=1.
 
 def _products(problem: Problem) -> Iterator[None]:
     """No method: one large product, again and again."""
-    a, b, c = torch.randn(3, 1024, 1024)
+    a, b, c = torch.randn(3, SIZE, SIZE)
     while True:
         yield
         for _ in range(problem.steps):
@@ -66,14 +67,14 @@ def _products(problem: Problem) -> Iterator[None]:
 
 def measure(repeats: int = 5) -> pd.DataFrame:
     """All methods in turn: columns network, optimizer, method, repeat, microseconds."""
-    rows, products = [], Problem(seeds=tuple(range(CORES)), arms=1, steps=10)
+    rows, large = [], Problem(seeds=tuple(range(CORES)), arms=1, steps=10)
     for name, (setting, optimizer) in NETWORKS.items():
         whole = Problem(hidden=design.SETTINGS[setting], optimizer=optimizer)
         for repeat in range(repeats):
             for m, (method, processes, threads, part) in METHODS.items():
                 found = cost(method, replace(whole, **part), processes, threads)
                 rows.append((name, optimizer, m, repeat, found))
-            floor = cost(_products, products) * whole.operations() / (2 * 1024**3)
+            floor = cost(_products, large) * whole.operations() / (2 * SIZE**3)
             rows.append((name, optimizer, "floor", repeat, floor))
     return pd.DataFrame(rows, columns=["network", "optimizer", "method", "repeat", "microseconds"])
 

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from dndiv import init, population, streams
-from dndiv.paper import data, design
+from dndiv.paper import data, design, products
 from dndiv.population import Optimizer, Population
 
 CORES = joblib.cpu_count()  # that this process may use
@@ -40,8 +40,7 @@ class Problem:
 
     def operations(self) -> int:
         """Floating-point operations of the matrix products of one network's step, both ways."""
-        products = [i * o for i, o in zip(self.sizes, self.sizes[1:])]
-        return 2 * self.batch * (3 * sum(products) - products[0])
+        return 2 * self.batch * products.both_ways(self.sizes)
 
     def torch_optimizer(self, parameters: Iterable[Tensor], **options) -> torch.optim.Optimizer:
         kind = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[self.optimizer]

@@ -135,6 +135,12 @@ def _numbers(found: Effect) -> dict:
     return {name: getattr(found, name) for name in ("estimate", "low", "high", "n", "p")}
 
 
+def _decided(decide: Callable[..., str], found, left: Iterable) -> dict:
+    """What is decided, and whether that would change where one seed, whichever, is left out."""
+    said = decide(found)
+    return {"verdict": said, "fragile": any(decide(other) != said for other in left)}
+
+
 # ---------------------------------------------------------------------------------- the rules
 def _judged(
     values: pd.DataFrame,
@@ -165,15 +171,13 @@ def _judged(
         found = turn(found)
         if more.get("unit") == "ρ":  # a joint interval knows no bounds
             found = replace(found, low=max(found.low, -1.0), high=min(found.high, 1.0))
-        said = decide(found)
         judged = {
             "setting": setting_of(cell),
             **_numbers(found),
             "margin": margin,
-            "verdict": said,
-            "fragile": any(decide(turn(e)) != said for e in others),
+            **_decided(decide, found, map(turn, others)),
         }
-        if label in alone and said in REPRODUCED:
+        if label in alone and judged["verdict"] in REPRODUCED:
             judged["carried_by"] = carries if turn(alone[label]).low > margin else "scale"
         if alone:
             judged["alone"] = {name: _numbers(turn(e)) for name, e in alone.items()}
@@ -234,7 +238,8 @@ def _directions(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
     means = table.groupby(index, sort=False).value.mean().unstack("arm")
     margin, pair = claim["margin"], (claim["treated"], claim["baseline"])
 
-    def decide(within, across):
+    def decide(both):
+        within, across = both
         if not within.low <= within.high:
             return "undecided"
         stays = -margin <= across.low and across.high <= margin
@@ -249,14 +254,12 @@ def _directions(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
     ]
     for (cell, within), (_, across) in zip(*parts):
         found, other = effect(*within), effect(*across)
-        left_out = [without_each(effect, *s) for s in (within, across)]
-        said = decide(found, other)
+        left = zip(*(without_each(effect, *s) for s in (within, across)))
         yield {
             "setting": cell[1],
             **_numbers(found),
             "margin": margin,
-            "verdict": said,
-            "fragile": any(decide(*both) != said for both in zip(*left_out)),
+            **_decided(decide, (found, other), left),
             "beside": {"similarity across draws": _numbers(other)},
         }
 
@@ -385,14 +388,13 @@ def _thumb(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
         return verdict(e.low - claim["margin"], e.high - claim["margin"], 0.0)
 
     found, left = mean(*samples), without_each(mean, *samples)
-    digits = (*(["Digits"] if "Digits" in set(places.data) else [""]), "", "")
+    digits = ("Digits" if "Digits" in set(places.data) else "", "", "")
     yield {
         "setting": "held-out places of the map",
         **_numbers(found),
         "unit": "share",
         "margin": claim["margin"],
-        "verdict": decide(found),
-        "fragile": any(decide(e) != decide(found) for e in left),
+        **_decided(decide, found, left),
     } | _untested(digits)
 
 
@@ -401,6 +403,12 @@ def _sufficient(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
     than the margin."""
     reached = outcomes.accuracy(table)
     final = reached[reached.columns.max()].unstack(["arm", "setting"])
+
+    def decide(e):
+        if not e.low <= e.high or e.low <= -claim["margin"] <= e.high:
+            return "undecided"
+        return "reproduced" if e.low > -claim["margin"] else "the opposite"
+
     for small, wide in claim["sizes"]:
         for arm in (claim["baseline"], claim["treated"]):
             pair = [(arm, small), (claim["baseline"], wide)]
@@ -414,20 +422,12 @@ def _sufficient(table: pd.DataFrame, claim: dict) -> Iterable[dict]:
             for name, part in final[pair].dropna().groupby(level="data", sort=False):
                 samples = [part[column].to_numpy(float) for column in pair]
                 found = effect(*samples)
-
-                def decide(e, margin=claim["margin"]):
-                    if not e.low <= e.high or e.low <= -margin <= e.high:
-                        return "undecided"
-                    return "reproduced" if e.low > -margin else "the opposite"
-
-                left = without_each(effect, *samples)
                 yield {
                     "setting": f"{title(name, DATA)}, {small} against {wide}",
                     "group": arm,
                     **_numbers(found),
                     "margin": claim["margin"],
-                    "verdict": decide(found),
-                    "fragile": any(decide(e) != decide(found) for e in left),
+                    **_decided(decide, found, without_each(effect, *samples)),
                 } | _untested((name, small, ""))
 
 

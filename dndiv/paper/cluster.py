@@ -11,7 +11,6 @@ authentication. With ``tls://`` there is, by the certificates that Dask's own se
 
 import logging
 import os
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +18,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
-from dndiv.paper import cache, provenance
+from dndiv.paper import cache, files, provenance
 from dndiv.paper.design import Unit
 
 OPEN = "a scheduler at tcp:// has no authentication: a trusted network alone, or tls://"
@@ -93,7 +92,7 @@ def _results(client, address, todo, device, patience, work) -> Iterator:
             continue
         workers, asked = count(), time.monotonic()
         if workers != before:
-            _say(f"{workers} workers of {address}")
+            files.say(f"{workers} workers of {address}")
             before = workers
         if workers:
             seen = asked
@@ -172,7 +171,3 @@ def _give_up(address: str, seen: float, patience: float) -> None:
             f"start some with `dask worker {address}` where this package is installed, and run "
             "the same command again: what is finished is kept"
         )
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

@@ -40,8 +40,15 @@ JACOBIANS = 16  # held-out inputs at which a network's Jacobian is taken
 ENSEMBLE_UNITS = 32  # wider layers are not taken apart into members
 PARTNER = 1_000_000  # seed + PARTNER is the second, independent draw that a draw is compared with
 # Data sets do not share seeds: a draw that two of them had would be one piece of evidence, not two.
-FIRST_SEED = {"none": 0, "MNIST": 0, "FashionMNIST": 100_000, "Digits": 200_000}
-FIRST_SEED |= {"XOR": 300_000, "Parity3": 400_000, "MNIST1D": 500_000}
+FIRST_SEED = {
+    "none": 0,
+    "MNIST": 0,
+    "FashionMNIST": 100_000,
+    "Digits": 200_000,
+    "XOR": 300_000,
+    "Parity3": 400_000,
+    "MNIST1D": 500_000,
+}
 # No seed of an experiment was in the run that its number of seeds was planned from: the first after
 # those of the first run, of the second, and of the third; those that confirm what led there; and
 # those of rates that are chosen after all epochs

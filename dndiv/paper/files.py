@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,3 +119,8 @@ def _lives(pid: int) -> bool:
     except PermissionError:  # somebody else's
         pass
     return pid != os.getpid()
+
+
+def say(text: str) -> None:
+    """To the terminal, at once; what is written to stdout stays what is asked for."""
+    print(text, file=sys.stderr, flush=True)

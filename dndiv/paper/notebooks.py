@@ -54,7 +54,7 @@ def execute(source: Path, preset: str, device: str) -> int:
     parameters = {"PRESET": preset, "DEVICE": device}
     known = papermill.inspect_notebook(str(source))
     if unknown := set(parameters) - set(known):  # papermill itself would only warn
-        _say(
+        files.say(
             f"{source}: has no parameter {', '.join(sorted(unknown))}; it has "
             f"{', '.join(known) or 'none'}. Declare it in the cell tagged 'parameters'."
         )
@@ -82,7 +82,7 @@ def execute(source: Path, preset: str, device: str) -> int:
     if not stopped and ended:  # papermill takes exit() for a success
         stopped = f"cell {ended[0]} ended the notebook by exit()"
     if stopped:
-        _say(f"{source.name}: {stopped}\nThe copy with its traceback is {failed}.")
+        files.say(f"{source.name}: {stopped}\nThe copy with its traceback is {failed}.")
         return 1
     for part in (book, *book["cells"]):
         part["metadata"].pop("papermill", None)  # it holds paths of this machine, and times
@@ -158,7 +158,3 @@ def refresh(source: Path) -> None:
 
 def _write(book: dict, file: Path) -> None:
     file.write_text(json.dumps(book, indent=1, ensure_ascii=False) + "\n", "utf8")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

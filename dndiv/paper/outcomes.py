@@ -159,23 +159,23 @@ def jointly(
     return clustered(*units(values, columns, statistic))
 
 
-def two_parts(table: pd.DataFrame, treated: str, baseline: str) -> pd.DataFrame:
+def two_parts(table: pd.DataFrame, treated: str, baseline: str, test: bool = True) -> pd.DataFrame:
     """Whether networks learn at all, and what those gain that learn with and without a treatment.
 
     Columns: the cell; learn and baseline_learn, the shares whose final accuracy is above
     ``LEARNS``, of seeds that have both arms; p_learn, of their equality (McNemar, exact); and those
-    of ``Effect``: of early accuracy, among the seeds that learn in both arms.
+    of ``Effect``: of early accuracy, among the seeds that learn in both arms. test: or without
+    p-values.
     """
-    reached = accuracy(table)
-    final = reached[reached.columns.max()].unstack("arm")
-    early = early_accuracy(table)
+    final, early = final_accuracy(table), early_accuracy(table)
     pair, rows = [treated, baseline], []
     for cell, part in final[pair].dropna().groupby(level=CELL, sort=False):
         learns = part.gt(LEARNS)
         left = early.loc[learns.index[learns.all(axis=1)], pair]
-        among = effect(left[treated], left[baseline]) if len(left) else Effect(np.nan)
+        both = (left[treated], left[baseline])
+        among = effect(*both, test=test) if len(left) else Effect(np.nan)
         shares = {"learn": learns[treated].mean(), "baseline_learn": learns[baseline].mean()}
-        p = paired_shares(learns[treated], learns[baseline])
+        p = paired_shares(learns[treated], learns[baseline]) if test else np.nan
         rows.append(dict(zip(CELL, cell)) | shares | {"p_learn": p} | vars(among))
     return pd.DataFrame(rows)
 
@@ -203,7 +203,7 @@ def intervened(table: pd.DataFrame, baseline: str) -> dict[str, pd.DataFrame]:
     ]
     return {
         "early accuracy": early_accuracy(table),
-        "final accuracy": reached[last].unstack("arm"),
+        "final accuracy": final_accuracy(table),
         "epochs to target": pd.concat(times).unstack("arm"),
     }
 

@@ -29,6 +29,8 @@ PACKAGES = (
     "scikit-learn",
     "seaborn",
     "papermill",
+    "anyinit",
+    "mnist1d",
 )
 
 

@@ -95,7 +95,7 @@ def status(preset: str) -> int:
     count = Counter(map(cache.state, queue(preset, names)))
     print(f"  {'units':32} " + ", ".join(f"{n} {judged}" for judged, n in sorted(count.items())))
     if notice:
-        _say(notice)
+        files.say(notice)
     return 0 if set(found.values()) == {"current"} else 1
 
 
@@ -184,7 +184,7 @@ def make_tables(state: "State", device: str, jobs: int | None) -> bool:
     todo = {*EXPERIMENTS} - {*recorded} | {of for of, _ in map(source, stale)}
     if not todo:
         return False
-    _say(notice or f"data: {', '.join(data.DATA[n] for n in names)}")
+    files.say(notice or f"data: {', '.join(data.DATA[n] for n in names)}")
     run.compute_units(preset, run.all_missing(preset, names, todo), device, jobs)
     wrote = time.perf_counter()
     run.write(preset, names, list(stale), jobs)
@@ -245,7 +245,7 @@ def _execute(books: Sequence[Path], state: "State", sheets: dict, device: str) -
     """Execute notebooks, two at a time, each in a process of its own; which of them went well."""
 
     def one(source):
-        _say(f"{source.stem} ({state.preset})")
+        files.say(f"{source.stem} ({state.preset})")
         words = ["notebook", str(source), "--preset", state.preset, "--device", device]
         environment = os.environ | {"OMP_NUM_THREADS": "1", tables.CURRENT: state.preset}
         run = subprocess.run([sys.executable, "-m", "dndiv", *words], env=environment)
@@ -281,7 +281,7 @@ def _make_report(state: "State") -> bool:
     both = [state.folder / f"report.{kind}" for kind in ("html", "pdf")]
     if all(state.holds(file.name, file, made_from) for file in both):
         return False
-    _say(f"report ({state.preset})")
+    files.say(f"report ({state.preset})")
     state.note(*((file.name, file, made_from) for file in page.make(state.preset)))
     return True
 
@@ -382,7 +382,3 @@ class State:
                 self.entries[name] = {"made_from": made_from, "sha256": _content(file)}
             text = json.dumps(self.entries, indent=1, sort_keys=True) + "\n"
             atomically(self.file, lambda part: part.write_text(text, "utf8"))
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)

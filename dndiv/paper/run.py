@@ -16,7 +16,7 @@ import torch
 from tqdm import tqdm
 
 from dndiv.checks import choose
-from dndiv.paper import cache, cluster, compute, data, design, products, provenance, tables
+from dndiv.paper import cache, cluster, compute, data, design, files, products, provenance, tables
 from dndiv.paper.design import Unit
 from dndiv.paper.names import COLUMNS
 
@@ -35,7 +35,7 @@ def table(name: str, preset: str, device: str = "auto", jobs: int | None = None)
     device, jobs = choose_device(device), _jobs(jobs)
     sets, notice = data.resolve(design.PRESETS[preset].data)
     if notice:
-        _say(notice)  # no warning: whether a program stops at those is another's choice
+        files.say(notice)  # no warning: whether a program stops at those is another's choice
     if reproduce.State(preset).holds(*reproduce.table_entry(name, preset, sets)):
         return tables.read(name, preset)
     experiment, _ = design.source(name)
@@ -130,10 +130,10 @@ def _compute(label: str, todo: Sequence[Unit], device: str, jobs: int) -> None:
     started, address = time.perf_counter(), os.environ.get("DNDIV_CLUSTER", "")
     where = cluster.results(address, todo, device) if address else _here(todo, device, jobs)
     place = next(where)  # first of all it is said where they are computed
-    _say(f"{label}: computing {len(todo)} units on {place}")
+    files.say(f"{label}: computing {len(todo)} units on {place}")
     for unit, frame, facts in _progress(where, len(todo), label):
         cache.keep(unit, frame, facts)
-    _say(f"{label}: done in {time.perf_counter() - started:.0f} s")
+    files.say(f"{label}: done in {time.perf_counter() - started:.0f} s")
 
 
 def _progress(results: Iterable, total: int, label: str) -> Iterator:
@@ -149,15 +149,12 @@ def _progress(results: Iterable, total: int, label: str) -> Iterator:
         if done * 10 // total > tenths or now - said >= 60:
             said, tenths = now, done * 10 // total
             left = (now - started) * (total - done) / done
-            _say(f"{label}: {done} of {total} units, {_span(now - started)}, {_span(left)} to go")
+            spent, to_go = map(_span, (now - started, left))
+            files.say(f"{label}: {done} of {total} units, {spent}, {to_go} to go")
 
 
 def _span(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
 
 
 def _here(todo: Sequence[Unit], device: str, jobs: int):
