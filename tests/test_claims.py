@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from dndiv.paper import answer, claims, design, files, outcomes, report, tables
+from dndiv.paper import answer, claims, design, details, files, outcomes, report, tables
 from dndiv.paper.names import ARCHIVED, COLUMNS, SERIES
 
 REGISTERED = claims.load()
@@ -308,27 +308,35 @@ class TestReference:
         wrong = text.replace("undecided in", "reproduced in")
         assert wrong != text and report.generated(wrong, self.folder) == text
         with pytest.raises(
-            ValueError, match="unknown generated part 'x'; choose one of brief, answer"
+            ValueError, match="unknown generated part 'x'; choose one of lines, starts"
         ):
             report.generated("<!-- begin x --><!-- end x -->", self.folder)
 
     def test_another_table_gives_other_words(self):
-        early, results = self.table("early"), self.committed
-        others = [self.table(name) for name in answer.TABLES[1:]]
+        results, of = self.committed, {}
+        for name in {*answer.LINES, *answer.STARTS, *details.LINES}:
+            of[name] = self.table(name)
         readme = (files.ROOT / "README.md").read_text("utf8")  # as it is of these
-        [brief] = re.findall("<!-- begin brief -->\n(.*)\n<!-- end brief -->", readme, re.DOTALL)
-        assert len(brief.splitlines()) == 5 and len(brief.split()) < 430
-        assert "Should I use it?** Not as a rule" in brief
-        best = early[early.arm == "zero_bias"].assign(value=0.99)
-        rest = early[early.arm != "zero_bias"]
-        said = answer.lines(results, pd.concat([rest, best]), *others)
-        assert "13 starts (`relayed` is not among them) in 12 of 12" in said
+        [lines] = re.findall("<!-- begin lines -->\n(.*)\n<!-- end lines -->", readme, re.DOTALL)
+        assert len(lines.splitlines()) == 5 and len(lines.split()) < 350
+        assert "Should I use it?** Not as a rule" in lines
+        assert "| images, one layer | PyTorch's default | " in readme
+
+        def said(function, names, *first, **changed):
+            return function(*first, *((of | changed)[name] for name in names))
+
+        early, leaders = of["early"], of["leaders"]
+        best = early.assign(value=early.value.mask(early.arm == "zero_bias", 0.99))
+        words = said(details.lines, details.LINES, results, early=best)
+        assert "13 starts (`relayed` is not among them) in 12 of 12" in words
         dead = early.assign(value=early.value.where(early.measure != "accuracy", 0.1))
-        said = answer.lines(results, dead, *others)
-        assert "MNIST, tiny, SGD 100 % and 100 % (p = 1)" in said
-        peers, leaders, later, *_ = others
+        row = "| usual | MNIST, tiny, SGD | decorrelated | 100 % | 100 % | 1 |"
+        assert row in details.dead(dead, leaders) and row not in details.dead(early, leaders)
         good = leaders.assign(value=leaders.value.mask(leaders.arm == "decorrelated", 0.99))
-        assert "Should I use it?** As a rule" in answer.brief(results, early, peers, good, later)
+        words = said(answer.lines, answer.LINES, results, leaders=good)
+        assert "Should I use it?** As a rule" in words
+        flat = leaders.assign(value=0.5)  # no start is better than another
+        assert "**" not in said(answer.starts, answer.STARTS, leaders=flat)
 
     def test_they_say_where_they_come_from_and_are_small(self):
         facts = json.loads((self.folder / "provenance.json").read_text("utf8"))

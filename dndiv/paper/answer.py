@@ -1,134 +1,76 @@
-"""The answer in five lines, short and long: what a practitioner and a sceptic must know, from
-results alone."""
+"""The answer in five lines and a table, for who has a minute: what a practitioner and a sceptic
+must know, from results alone. ``details`` says it at length."""
 
 from collections.abc import Iterable
 from dataclasses import replace
-from statistics import fmean, median
+from statistics import median
 
 import pandas as pd
 
 from dndiv.paper import claims, design, findings, names, outcomes, report
 from dndiv.paper.claims import OFF, TOGETHER, Result
 from dndiv.paper.names import CELL
-from dndiv.paper.report import MARK, measured, percent, share, spread
+from dndiv.paper.report import measured, percent, share, spread
 
-# what the short answer is made of, and the long one
-BRIEF = ("early", "peers", "leaders", "later")
-TABLES = (*BRIEF, "convolution", "convolution_leaders", "beginnings", "lasting")
-UNSEARCHED = "FashionMNIST"  # the data set that had no part in the search for ``design.FOUND``
-
-
-def brief(
-    results: list[Result],
-    early: pd.DataFrame,
-    peers: pd.DataFrame,
-    leaders: pd.DataFrame,
-    later: pd.DataFrame,
-) -> str:
-    """Five lines for who has a minute (Markdown), by the tables of these names."""
-    at_best, again = outcomes.rated(peers), _early(leaders)
-    every = outcomes.early_accuracy(at_best)
-    reached = every[[start for start in design.PEERS if start in every]]
-    parts = {
-        "Is it 40 %?": _forty_briefly(results, outcomes.early_accuracy(early)),
-        "Should I use it?": _used(results, again),
-        "What instead, and where?": _instead_briefly(results, reached, again, later),
-        "At which learning rate?": _rates_briefly(results, at_best, later),
-        "Do techniques help during training?": _tried_briefly(results),
-    }
-    return _listing(parts)
+# the tables that the five lines, and the table, are made of
+LINES = ("early", "peers", "leaders", "later_rates", "later")
+STARTS = ("peers", "leaders", "later", "convolution", "convolution_leaders")
 
 
+# -------------------------------------------------------------------------------- the five lines
 def lines(
     results: list[Result],
     early: pd.DataFrame,
     peers: pd.DataFrame,
     leaders: pd.DataFrame,
+    later_rates: pd.DataFrame,
     later: pd.DataFrame,
-    convolution: pd.DataFrame,
-    convolution_leaders: pd.DataFrame,
-    beginnings: pd.DataFrame,
-    lasting: pd.DataFrame,
 ) -> str:
-    """The same at length (Markdown), by the tables of these names."""
-    values = outcomes.early_accuracy(early)
+    """Five lines (Markdown), by the tables of these names. *Surely* is the whole interval."""
+    fresh = early_accuracy(leaders)
     parts = {
-        "The 40 %:": _forty(results, values, *map(_early, (peers, leaders))),
-        "Scale or decorrelation:": _scale(results, values),
-        "Use instead": _instead(results, peers, leaders),
-        "When training goes on at these rates,": _lasts(results, lasting),
-        "At the rates that are best after all epochs,": _retuned(later),
-        "At the usual learning rates": _highest(values),
-        "In a small convolutional network,": _filtered(convolution, convolution_leaders),
-        "Techniques and their rivals:": _tried(results),
-        "Techniques at the usual rates, and local minima:": _techniques(results),
-        "Redundancy and diversity:": _redundant(results),
-        "Diversity before training:": _before(beginnings, outcomes.rated(peers)),
-        "Networks that do not learn at all:": _dead(early, leaders),
+        "Is it 40 %?": _forty(results, outcomes.early_accuracy(early), fresh),
+        "Should I use it?": _used(results, fresh),
+        "What instead?": _instead(results, later),
+        "At which learning rate?": _rates(results, outcomes.rated(peers), later_rates),
+        "Do techniques help during training?": _tried(results),
     }
-    return _listing(parts)
+    return listing(parts)
 
 
-def _early(table: pd.DataFrame) -> pd.DataFrame:
-    """Early accuracies of a table with rates in its optimizers' names."""
-    return outcomes.early_accuracy(outcomes.rated(table))
-
-
-def _listing(parts: dict[str, str]) -> str:
-    return "\n".join(f"* **{what}** {said}." for what, said in parts.items())
-
-
-# ------------------------------------------------------------------------------------ in a minute
-def _forty_briefly(results: list[Result], values: pd.DataFrame) -> str:
-    every, there = _settings(results, "early-40"), _reproduced(results)
-    [whole] = _together(results, "early-40")
-    he, default = (measured(whole.alone[scale]) for scale in report.SCALES)
+def _forty(results: list[Result], values: pd.DataFrame, fresh: pd.DataFrame) -> str:
+    every, there = settings(results, "early-40"), reproduced(results)
+    others = [r.estimate for r in every if r not in there]
+    again = {r.setting: r for r in once_more(settings(results, "finding-tuned-40"), fresh)}
+    left = [percent(again[r.setting].estimate) for r in there if r.setting in again]
+    [whole], [at_best] = (together(results, f) for f in ("early-40", "finding-directions"))
+    tuned = f"; where both sides have their best rates, {' and '.join(left)} are left" * bool(left)
     return (
-        f"In {len(there)} of {len(every)} settings at the usual rates "
-        f"({_named(there)}), and {_of_scale(results, values)} of it is left without decorrelation: "
-        f"it is the scale of the draw, with biases at zero. The median setting gains "
-        f"{_middle(every)}; decorrelation alone {he} over all settings "
-        f"at the method's scale, {default} at PyTorch's ({_n(r.n for r in every)})"
+        f"In {len(there)} of {len(every)} settings at the usual learning rates ({named(there)}; "
+        f"the others {spread(others, percent)}; {seeds(r.n for r in every)}). "
+        f"{of_scale(results, values)} of it comes without decorrelation, from the larger scale of "
+        f"the draw and from zero biases{tuned}. Decorrelation alone gives "
+        f"{measured(whole.alone[report.SCALES[1]])} over all settings, {measured(vars(at_best))} "
+        "at the default's best rates"
     )
 
 
-def _used(results: list[Result], values: pd.DataFrame) -> str:
-    found = _settings(results, "finding-tuned-40")
-    again = _once_more(found, values)
-    few, before = ((deep + flat) for deep, flat, *_ in map(report.kinds, (again, found)))
-    better, worse = _count(again, claims.REPRODUCED), len(_opposite(again))
-    means = values.default.groupby(level=CELL).mean()
+def _used(results: list[Result], fresh: pd.DataFrame) -> str:
+    again = once_more(settings(results, "finding-tuned-40"), fresh)
+    few, flat, _, series = report.kinds(again)
+    means = fresh.default.groupby(level=CELL).mean()
     dead = {claims.setting_of(cell) for cell in means.index[means < outcomes.LEARNS]}
-    hardly = sum(r.setting in dead for r in again if r.verdict in claims.REPRODUCED)
+    alive = [r for r in series if r.setting not in dead]
+    hardly = [r for r in again if r.setting in dead]
+    better, worse = count(again, claims.REPRODUCED), len(opposite(again))
+    where = f", and in {_how_many(hardly)} in which the default hardly learns" * bool(hardly)
     return (
-        f"{_advised(better, worse, len(again))} With both at their best rates it is surely better "
-        f"than PyTorch's default by more than {share(found[0].margin)} in {better} of {len(again)} "
-        f"settings (in {hardly} the default hardly learns), surely worse in {worse}; on other "
-        f"seeds in {_both(found)}. On images with up to five layers in {_both(few)} of {len(few)}, "
-        f"on other seeds in {_both(before)} ({_n(r.n for r in again)})"
+        f"{_advised(better, worse, len(again))} Where both have their best rates, it is surely "
+        f"better than PyTorch's default by more than {share(again[0].margin)} in "
+        f"{_how_many(few + flat)} settings on images with up to five layers, surely worse in "
+        f"{len(opposite(few + flat))} ({seeds(r.n for r in few + flat)}); better in "
+        f"{_how_many(alive)} on {names.title(names.SERIES, names.DATA)}{where}"
     )
-
-
-def _once_more(found: list[Result], values: pd.DataFrame, best: bool = False) -> list[Result]:
-    """The results of a start's claim by other seeds. values: early accuracies of those that led.
-    best: against the best of the others, not PyTorch's default."""
-    start, pair = found[0].group, (found[0].group, "default")
-    if best:
-        others = [other for other in values if other != start]
-        values, pair = outcomes.against_the_best(values, start, others), ("treated", "best")
-    return [
-        replace(
-            found[0],
-            setting=claims.setting_of((row.data, row.setting, row.optimizer)),
-            verdict=claims.verdict(row.low, row.high, found[0].margin),
-            **{name: getattr(row, name) for name in ("estimate", "low", "high", "n")},
-        )
-        for row in outcomes.effects(values, [pair]).itertuples()
-    ]
-
-
-def _both(found: list[Result]) -> str:
-    return f"{_count(found, claims.REPRODUCED)} and {len(_opposite(found))}"
 
 
 def _advised(better: int, worse: int, of: int) -> str:
@@ -136,552 +78,302 @@ def _advised(better: int, worse: int, of: int) -> str:
     return "As a rule." if better > max(worse, of / 2) else "Not as a rule."
 
 
-def _instead_briefly(
-    results: list[Result], reached: pd.DataFrame, again: pd.DataFrame, trained_on: pd.DataFrame
-) -> str:
-    of = lambda claim: _settings(results, f"finding-{claim}")  # noqa: E731
-    found, filters = of("deep-narrow"), of("convolution-deep-narrow")
-    deep, flat, *_ = report.kinds(found)
-    alive, last = (report.kinds(of(claim))[0] for claim in ("alive", "retuned"))
-    on_series = again[again.index.get_level_values("data") == names.SERIES]
-    series, start = findings.standings(on_series), found[0].group
-    by = ", ".join(f"{percent(r.estimate)} with {r.setting.split(', ')[-1]}" for r in filters)
+def _instead(results: list[Result], trained_on: pd.DataFrame) -> str:
+    few, last = (
+        report.kinds(settings(results, f"finding-{claim}"))[0]
+        for claim in ("deep-narrow", "retuned")
+    )
+    start = few[0].group
     return (
-        f"On images, in narrow rectifier networks of several layers, {_first(reached, start)}; on "
-        f"fresh seeds, three or five layers, median {_middle(deep)} ({_surely(deep)}, "
-        f"{_n(r.n for r in deep)}; `alive` {_middle(alive)}); after "
-        f"{design.LASTING_EPOCHS} epochs, at best rates then, {_at_last(trained_on, start)}, "
-        f"{_surely(last)}. On {names.title(names.SERIES, names.DATA)} "
-        f"`{design.FOUND}`, found on it: first of {len(series)} in "
-        f"{series.best[design.FOUND]} of {_cells(on_series)}. With one layer on images "
-        f"{findings.start_title(start)} has {spread((r.estimate for r in flat), percent)} "
-        f"({_n(r.n for r in flat)}), in a small CNN on "
-        f"{filters[0].setting.split(', ')[0]} {by} ({_n(r.n for r in filters)})"
+        f"On images, in narrow rectifier networks of three or five layers, "
+        f"{findings.start_title(start)} ({SOURCE}): {spread((r.estimate for r in few), percent)} "
+        f"on fresh seeds, {surely(few)} ({seeds(r.n for r in few)}); after "
+        f"{design.LASTING_EPOCHS} epochs {spread((r.estimate for r in last), percent)}, "
+        f"{surely(last)} ({seeds(r.n for r in last)}{_never(trained_on, start)}). In other "
+        "networks: the table below"
     )
 
 
-def _at_last(trained_on: pd.DataFrame, start: str) -> str:
-    """What a start changes on images after the last epoch, by setting."""
+SOURCE = "[Lee, Kim, Yang & Choi 2024](https://arxiv.org/abs/2311.03733)"
+
+
+def _never(trained_on: pd.DataFrame, start: str) -> str:
+    """What a start changes on images after the last epoch where on some seeds the default never
+    learns, without these."""
     found = findings.retuned(trained_on)
-    found = found[(found.treated == start) & (found.data != names.SERIES)]
-    return ", ".join(
-        f"{setting} {spread(late.estimate, percent)} ({_n(late.n)}{_never(late, learning)})"
-        for setting, of in found.groupby("setting", sort=False)
-        for late, learning in [[of[of.when == when] for when in ("late", "learning")]]
-    )
-
-
-def _never(late: pd.DataFrame, learning: pd.DataFrame) -> str:
-    """How many networks of the default do not learn after all epochs, if any, and what is changed
-    without these."""
-    if not late.dead.any():
+    found = found[(found.treated == start) & (found.data != names.SERIES) & (found.dead > 0)]
+    learning = found[found.when == "learning"]
+    if learning.empty:
         return ""
-    without = spread(learning.estimate, percent)
-    return f"; {spread(late.dead, str)} of the default never learn, {without} without these"
+    where = " and ".join(learning.setting.unique())
+    return f"; {where} where the default learns at all {spread(learning.estimate, percent)}"
 
 
-def _first(reached: pd.DataFrame, start: str) -> str:
-    """In how many settings on images with several layers a start is the first."""
-    deep = findings.deep_images(reached)
-    here = findings.standings(deep)
-    return (
-        f"{findings.start_title(start)}: first of {len(here)} starts in {here.best[start]} of "
-        f"{_cells(deep)} settings"
+def _rates(results: list[Result], at_best: pd.DataFrame, trained_on: pd.DataFrame) -> str:
+    start = settings(results, "finding-first")[0].group
+    early, late = (
+        [best_rates(of_network(rows, findings.DEEP), arm) for arm in (start, "default")]
+        for rows in (at_best, findings.later_choices(trained_on))
     )
-
-
-def _against_those_that_led(results: list[Result]) -> str:
-    """How the first on images stands on fresh seeds against the best of the others."""
-    few, _, ten, series = report.kinds(_settings(results, "finding-first"))
-    against = few + ten
-    return (
-        f"surely better than the best other of {len(design.LEADERS)} on the same seeds, by more "
-        f"than {share(against[0].margin)}, in {_count(against, claims.REPRODUCED)} of "
-        f"{len(against)}, worse in {len(_opposite(against))}, and on "
-        f"{names.title(names.SERIES, names.DATA)} worse in {len(_opposite(series))} of "
-        f"{len(series)}"
-    )
-
-
-def _cells(reached: pd.DataFrame) -> int:
-    return len(reached.groupby(level=CELL))
-
-
-def _rates_briefly(results: list[Result], at_best: pd.DataFrame, trained_on: pd.DataFrame) -> str:
-    led, after = _settings(results, "finding-first"), findings.later_choices(trained_on)
-    start, (deep, _, ten, series) = led[0].group, report.kinds(led)
-    title, where = findings.start_title(start), names.title(names.SERIES, names.DATA)
     optimizers = " / ".join(names.title(name, names.OPTIMIZERS) for name in design.LEARNING_RATES)
-    of_start, of_default = (
-        [_rates(best, arm, brief=True) for best in (at_best, after)] for arm in (start, "default")
-    )
     return (
-        f"{optimizers}, on images with several layers, for {design.EPOCHS} epochs: {title} "
-        f"{of_start[0]}, PyTorch's default {of_default[0]}; for {trained_on.epoch.max():g}: "
-        f"{of_start[1]} and {of_default[1]}. None is best everywhere: {title} is surely worse than "
-        f"the best other in {len(_opposite(series))} of {len(series)} on {where}, "
-        f"{len(_opposite(deep + ten))} of {len(deep + ten)} on such images"
+        f"{optimizers}, on {findings.DEEP}, for {design.EPOCHS} epochs: "
+        f"{findings.start_title(start)} {early[0]}, PyTorch's default {early[1]}; for "
+        f"{trained_on.epoch.max():g}: {late[0]} and {late[1]}"
     )
 
 
-def _tried_briefly(results: list[Result]) -> str:
-    off, good, rest = _tallied(results)
-    twins = [r for r in good if r.alone]
-    by_scale = sum(r.carried_by == "scale" for r in twins)
+def of_network(rows: pd.DataFrame, network: str) -> pd.DataFrame:
+    """The rows of a kind of network."""
+    return rows[[kind == network for kind in findings.kinds(rows.set_index(CELL))]]
+
+
+def best_rates(rows: pd.DataFrame, start: str) -> str:
+    """From which to which a start's learning rates go, by optimizer: "0.01 to 0.03 / 0.001"."""
+    by = rows[rows.arm == start].groupby("optimizer", sort=False).rate
+    return " / ".join(spread(of, "{:g}".format) for _, of in by)
+
+
+def _tried(results: list[Result]) -> str:
+    off, good, rest = tallied(results, "finding-rivals")
+    every = [r for r in together(results, "finding-rivals") if r.group != design.MUON]
+    first = max(every, key=lambda r: r.estimate)
     return (
-        f"In {len(good)} of {len(off + good + rest)} combinations of technique, setting and rates "
-        f"({len(off)} are off, by held-out inputs); of {len(twins)} gains with a norm-held twin "
-        f"{by_scale} are not shown in it. At the default's best rate first: {_ahead(results)}"
+        f"At the default's best learning rate, tuned by held-out inputs, they surely gain more "
+        f"than {share(every[0].margin)} in {len(good)} of {len(off + good + rest)} combinations of "
+        f"technique and setting, and are best left out in {len(off)}. {without_scale(good)}. The "
+        f"first, {names.title(first.group, names.TECHNIQUES)}, has {measured(vars(first))} over "
+        "all settings"
     )
 
 
-# -------------------------------------------------------------------------------------- at length
-def _forty(
-    results: list[Result], values: pd.DataFrame, tuned_values: pd.DataFrame, fresh: pd.DataFrame
-) -> str:
-    """The 40 % at the usual learning rates, and what becomes of it at best ones."""
-    every, there = _settings(results, "early-40"), _reproduced(results)
-    [whole], tuned = _together(results, "early-40"), _settings(results, "finding-tuned-40")
-    rest = [r for r in every if r not in there + _opposite(every)]
-    reach = [r for r in tuned if r.estimate >= whole.published]
-    least = share(tuned[0].margin)
-    return (
-        f"that, or more, at the usual learning rates in {len(there)} of {len(every)} settings "
-        f"({_listed(there)}), and there {_of_scale(results, values)} of it is left without "
-        "decorrelation: it is the scale of the draw, with biases at zero. Elsewhere "
-        f"{report.in_words(claims.counts(rest))}; the opposite in {len(_opposite(every))} "
-        f"({_listed(_opposite(every))}). The median setting has "
-        f"{_middle(every)}, the mean is {measured(vars(whole))}, and "
-        f"{_jointly(_elsewhere(results, values), 'decorrelated', 'default')} without those "
-        f"{len(there)}. With both sides at their own best learning rates, in {len(tuned)} "
-        f"settings, the estimate is {share(whole.published)} or more in {len(reach)} "
-        f"({_named(reach)}; with 10×10 and SGD the default itself reaches "
-        f"{_ten(tuned_values.default)}), "
-        f"surely above {least} in {_count(tuned, claims.REPRODUCED)}, surely "
-        f"below -{least} in {len(_opposite(tuned))} (on the fresh seeds of those that led "
-        f"{_both(_once_more(tuned, fresh))}), and in the median {_middle(tuned)}"
-    )
-
-
-def _ten(values: pd.Series) -> str:
-    """What is reached in ten layers of 10 with SGD, by data set."""
-    reached = values.xs(("10×10", "sgd"), level=("setting", "optimizer"))
-    means = reached.groupby(level="data").mean()
-    return f"{share(means.min())} to {share(means.max())}"
-
-
-def _alone(results: list[Result]) -> str:
-    """Decorrelation at the same draw, norms and biases."""
-    [whole] = _together(results, "early-40")
-    he, default = (measured(whole.alone[scale]) for scale in report.SCALES)
-    most = max(_settings(results, "early-40"), key=lambda r: r.alone[report.SCALES[1]]["estimate"])
-    return (
-        f"{he} at the method's scale, {default} at PyTorch's, over all settings, at most "
-        f"{percent(most.alone[report.SCALES[1]]['estimate'])} ({most.setting}); "
-        f"{_joint(results, 'finding-directions')} at the best learning rate of PyTorch's default"
-    )
-
-
-def _instead(results: list[Result], peers: pd.DataFrame, leaders: pd.DataFrame) -> str:
-    """The start that leads, the one that was found, and what else there is, at best rates."""
-    at_best = outcomes.rated(peers)
-    reached = outcomes.early_accuracy(at_best)
-    ranks = findings.standings(reached[[s for s in design.PEERS if s in reached]])
-    found = _settings(results, "finding-relayed")
-    again = _once_more(found, _early(leaders))
-    deep, flat, _, others = report.kinds(found)
-    later, *_ = report.kinds(again)
-    less = [r for r in others if "10×10" not in r.setting]
-    most, without = (percent(max(r.estimate for r in part)) for part in (others, less))
-    series = names.title(names.SERIES, names.DATA)
-    against = _settings(results, "finding-best-start")
-    places = reached.index.get_level_values
-    unseen = (places("data") == UNSEARCHED) & (places("setting") != "10×10")
-    standing = ", ".join(
-        f"{findings.start_title(s)} {ranks['rank'][s]:.1f}" for s in ranks.index[:3]
-    )
-    led = _settings(results, "finding-deep-narrow")
-    those, *_ = report.kinds(led)
-    return (
-        f"on images, in narrow rectifier networks of several layers without normalization, "
-        f"{_first(reached[ranks.index], led[0].group)}; on fresh seeds it {_gains(those)}, and is "
-        f"{_against_those_that_led(results)}. `{design.FOUND}`, where both have their best "
-        f"learning rates, {_gains(deep)}, on fresh seeds it {_gains(later)}; with one layer "
-        f"{_middle(flat)}; on {series} up to {without}, with ten "
-        f"layers of 10 {most}. It was found by a search on MNIST and {series}; on "
-        f"{names.title(UNSEARCHED, names.DATA)}, which had no part in it, "
-        f"{_jointly(reached[unseen], design.FOUND, 'default')} without ten layers of 10. Deep on "
-        f"images, the best learning rates of `{design.FOUND}` are "
-        f"{_rates(at_best, design.FOUND)}; the default's, "
-        f"{_rates(at_best, 'default')}. No start is the best everywhere: mean ranks of "
-        f"{len(ranks)} are {standing}; `{design.FOUND}` is at worst "
-        f"{percent(ranks.least[design.FOUND])} from the first, and against the best other start: "
-        f"{report.in_words(claims.counts(against))}"
-    )
-
-
-def _gains(deep: list[Result]) -> str:
-    """What a start gains with three or five hidden layers on images."""
-    low, middle, high = (percent(f(r.estimate for r in deep)) for f in (min, median, max))
-    return (
-        f"has {middle} in the median with three or five layers ({low} to {high}; "
-        f"{_surely(deep)}; {_n(r.n for r in deep)})"
-    )
-
-
-def _surely(found: list[Result]) -> str:
-    """In how many settings the whole interval is above the margin, and below minus that."""
-    margin, below = share(found[0].margin), len(_opposite(found))
-    said = f"surely above {margin} in {_count(found, claims.REPRODUCED)} of {len(found)}"
-    return f"{said}, below -{margin} in {below}" if below else said
-
-
-def _lasts(results: list[Result], table: pd.DataFrame) -> str:
-    """What is left of starts' gains after the last epoch, by the kind of network."""
-    final = outcomes.final_accuracy(outcomes.rated(table)).default
-    settings = _settings(results, "finding-lasting")
-    lost = _opposite(settings)
-    return (
-        "by the best rates of the first "
-        f"{design.EPOCHS} epochs, against PyTorch's default, the median change of early accuracy → "
-        f"of that after {table.epoch.max():g} epochs (intervals of this above zero, and below): "
-        f"{_medians(findings.lasting(table))}. With ten layers and SGD the default has "
-        f"{_ten(final)} then. Surely more than {share(settings[0].margin)} lost by deep-narrow: "
-        f"{_listed(lost) or 'nowhere'}"
-    )
-
-
-def _medians(found: pd.DataFrame) -> str:
-    """The median changes by starts, early → late, by the kind of network."""
-    said = []
-    for network, of in found.groupby("network", sort=False):
-        parts = []
-        for start in reversed(design.LASTING[1:]):
-            early, late = findings.tallies(of[of.treated == start], "when").values()
-            parts.append(
-                f"{findings.start_title(start)} {percent(early.median)} → {percent(late.median)} "
-                f"({late.above}, {late.below} of {late.of})"
-            )
-        said.append(f"{network} ({_n(of.n)}): {', '.join(parts)}")
-    return "; ".join(said)
-
-
-def _retuned(later: pd.DataFrame) -> str:
-    """What starts change after the last epoch where each has the rate that is best then."""
-    best, found, said = findings.later_choices(later), findings.retuned(later), []
-    first = design.LASTING[-1]
-    for start in reversed(design.LASTING[1:]):
-        parts = []
-        for network, of in found[found.treated == start].groupby("network", sort=False):
-            early, late, learning = (of[of.when == when] for when in dict.fromkeys(of.when))
-            text = f"{network} {spread(late.estimate, percent)}"
-            if start == first:  # what all have in common, too
-                text += f" (at the rates of before {spread(early.estimate, percent)}; {_n(late.n)}"
-                text += f"{_never(late, learning)})"
-            parts.append(text)
-        said.append(f"{findings.start_title(start)}: {', '.join(parts)}")
-    moved, lower = best[best.rate != best.before], best[best.rate < best.before]
-    return (
-        "of three or five layers, chosen for each start by inputs held out of training, and judged "
-        f"on other seeds: {'; '.join(said)}. Of the {len(best)} rates {len(moved)} are others than "
-        f"those of {design.EPOCHS} epochs, {len(lower)} of them lower; at an end of their grid "
-        f"{best.at_end.sum() or 'none'}"
-    )
-
-
-def _filtered(convolution: pd.DataFrame, leaders: pd.DataFrame) -> str:
-    """Starts in a small convolutional network at their best rates, against PyTorch's default."""
-    found = _against_default(leaders, [*design.LEADERS[1:]])
-    found |= _against_default(convolution, ["balanced"])
-    said = "; ".join(f"{findings.start_title(arm)} {by}" for arm, by in found.items())
-    where = names.title(convolution.data.iloc[0], names.DATA)
-    return (
-        f"on {design.FEW_IMAGES:,} images of {where}, at best learning rates, against PyTorch's "
-        f"default: {said}"
-    )
-
-
-def _against_default(table: pd.DataFrame, arms: list[str]) -> dict[str, str]:
-    """By start, what it changes at best rates with each optimizer."""
-    values = _early(table)
-    found = outcomes.effects(values, [(arm, "default") for arm in arms if arm in values])
-    said = {}
-    for arm, rows in found.groupby("treated", sort=False):
-        by = (
-            f"{measured(row)} with {names.title(row['optimizer'], names.OPTIMIZERS)}"
-            for row in rows.to_dict("records")
-        )
-        said[arm] = f"{' and '.join(by)}, {_n(rows.n)}"
-    return said
-
-
-def _middle(found: list[Result]) -> str:
-    """The median effect; "–" where a preset has no such setting."""
-    return percent(median(r.estimate for r in found)) if found else "–"
-
-
-def _n(counts: Iterable[int]) -> str:
-    counts = [*counts] or [0]
-    least, most = min(counts), max(counts)
-    return f"n = {least}" if least == most else f"n = {least} to {most}"
-
-
-def _rates(at_best: pd.DataFrame, start: str, brief: bool = False) -> str:
-    """From which to which a start's best learning rates go in deep networks on images. brief:
-    without the names of the optimizers."""
-    images = at_best[(at_best.arm == start) & (at_best.data != names.SERIES)]
-    deep = images[images.setting != "shallow"]
-    said = {
-        names.title(name, names.OPTIMIZERS): spread(of, "{:g}".format)
-        for name, of in deep.groupby("optimizer", sort=False).rate
-    }
-    if brief:
-        return " / ".join(said.values())
-    return " and ".join(f"{rates} with {name}" for name, rates in said.items())
-
-
-def _tallied(results: list[Result]) -> tuple[list[Result], list[Result], list[Result]]:
-    """Techniques and rivals, in every setting: what is off; what is reproduced; and the rest. Muon,
-    which has no coefficient, is left out."""
-    tried = [
-        r
-        for name in ("early-help", "finding-rivals")
-        for r in _settings(results, name)
-        if r.group != design.MUON
-    ]
-    off, acting = ([r for r in tried if (r.reason == OFF) is o] for o in (True, False))
+def tallied(results: list[Result], *of: str) -> tuple[list[Result], list[Result], list[Result]]:
+    """Techniques and rivals of some claims, in every setting: what is off; what is reproduced; and
+    the rest. Muon, which has no coefficient, is left out."""
+    every = [r for name in of for r in settings(results, name) if r.group != design.MUON]
+    off, acting = ([r for r in every if (r.reason == OFF) is o] for o in (True, False))
     good, rest = (
         [r for r in acting if (r.verdict in claims.REPRODUCED) is o] for o in (True, False)
     )
     return off, good, rest
 
 
-def _ahead(results: list[Result]) -> str:
-    """Which techniques are first over all settings, at the default's best rate; and Muon."""
-    rivals = [r for r in results if r.claim == "finding-rivals" and r.setting == TOGETHER]
-    ahead = sorted((r for r in rivals if r.group != design.MUON), key=lambda r: -r.estimate)[:2]
-    muon = next((percent(r.estimate) for r in rivals if r.group == design.MUON), "–")
-    with_adam = [
-        r.estimate
-        for r in _settings(results, "finding-rivals")
-        if ahead and r.group == ahead[0].group and names.OPTIMIZERS["adam"] in r.setting
-    ]
-    first = " and ".join(f"{_technique(r)} {percent(r.estimate)} ({_held(r)})" for r in ahead)
-    beside = f", {_technique(ahead[0])} {percent(fmean(with_adam))}" if with_adam else ""
-    return f"{first}; with Adam Muon {muon}{beside}"
+def without_scale(good: list[Result]) -> str:
+    """What is left of gains while the norms of rows are held."""
+    twins = [r for r in good if r.alone]
+    by_scale = sum(r.carried_by == "scale" for r in twins)
+    return f"Of {len(twins)} gains with a twin whose norms are held {by_scale} are not shown in it"
 
 
-def _technique(r: Result) -> str:
-    return names.title(r.group, names.TECHNIQUES)
+# ------------------------------------------------------------------------------------- the table
+def starts(
+    peers: pd.DataFrame,
+    leaders: pd.DataFrame,
+    later: pd.DataFrame,
+    convolution: pd.DataFrame,
+    convolution_leaders: pd.DataFrame,
+) -> str:
+    """Which start, by the kind of network (Markdown), by the tables of these names: of those that
+    led, the first on the seeds that chose them; or PyTorch's default, where that one is not surely
+    better on fresh seeds in half of the settings."""
+    pairs = (peers, leaders), (convolution, convolution_leaders)
+    found = pd.concat(findings.leading(*map(early_accuracy, pair)) for pair in pairs)
+    at_best, late = outcomes.rated(pd.concat([peers, convolution])), findings.retuned(later)
+    late = late[late.when == "late"]
+    after = f"after {design.LASTING_EPOCHS} epochs"
+    head = ("networks", "start", "early accuracy", after, "n", "its rates", "the default's")
+    hardly = ", where the default hardly learns"
+    default = pd.concat(early_accuracy(table).default for _, table in pairs)
+    means = default.groupby(findings.kinds(default)).mean()
+    lines = [(*head, "the paper's method, early")]
+    for network, of in found.groupby("network", sort=False):
+        first, rates = of["first"].iloc[0], of_network(at_best, network)
+        gains, method = (of[of.treated == start] for start in (first, "decorrelated"))
+        on = of_network(late, network)
+        on = on[on.treated == first]
+        title, said = findings.start_title(first), report.ranged(gains)
+        use = f"**{title}**", said, report.ranged(on), best_rates(rates, first)
+        if 2 * sum(gains.low > report.INTEREST) < len(gains):
+            use = "PyTorch's default", f"{title} {said}", "–", "–"
+        start, early, then, at = use
+        lines.append(
+            (
+                f"{network}{hardly if means[network] < outcomes.LEARNS else ''}",
+                *(start, early, then, spread([*gains.n, *on.n], str)),
+                *(at, best_rates(rates, "default"), report.ranged(method)),
+            )
+        )
+    return f"""Which start, in which network, where each has its own best learning rates \
+(SGD / Adam): changes of accuracy against PyTorch's default, from the lowest to the highest \
+setting, on seeds that did not choose the start; in brackets, in how many settings the 95 % \
+interval lies above {share(report.INTEREST)}, or below -{share(report.INTEREST)}.
+
+{report.markdown(lines)}"""
 
 
-def _held(r: Result) -> str:
-    """What is left of a technique's gain with norms held."""
-    if not r.alone:
-        return "no twin"
-    return f"{'not ' * (r.carried_by == 'scale')}shown there"
+# ---------------------------------------------------------------------------- the paper's claims
+def claimed(results: list[Result]) -> str:
+    """What became of each sentence of the paper, in a few words (Markdown)."""
+    said = {
+        "early-40": _of_forty,
+        "decorrelated-yet-stochastic": lambda found: report.in_words(claims.counts(found)),
+        "redundancy-costs": _of_redundancy,
+        "diversity-predicts": _of_diversity,
+        "early-help": _of_techniques,
+        "escape": _of_techniques,
+        "small-suffices": _of_sizes,
+    }
+    lines = [("the paper says", "here", "read")]
+    for claim, words in said.items():
+        found = settings(results, claim)
+        book = f"[{found[0].notebook}](notebooks/{found[0].notebook}.ipynb)"
+        lines.append((found[0].sentence, words(found), book))
+    return report.markdown(lines)
 
 
-def _tried(results: list[Result]) -> str:
-    """What became of techniques and of their rivals."""
-    _, good, rest = _tallied(results)
-    lost = sum(numbers["high"] < 0 for r in good if r.alone for numbers in r.alone.values())
+def _of_forty(found: list[Result]) -> str:
+    there = [r for r in found if r.verdict in claims.REPRODUCED]
+    by_scale = sum(r.carried_by == "scale" for r in there)
     return (
-        f"{_tried_briefly(results)}. Shown to beat none is what does by {outcomes.ERRORS} "
-        f"standard errors of few seeds, shown to gain what gains more than "
-        f"{share(good[0].margin)}; {lost} of these twins surely lose. Of what is tested and not "
-        f"reproduced: {report.in_words(claims.counts(rest))}"
+        f"in {_how_many(found)} settings, in {by_scale} of these by scale; surely worse in "
+        f"{len(opposite(found))}"
     )
 
 
-def _how_many(found: list[Result]) -> str:
-    return f"{_count(found, claims.REPRODUCED)} of {len(found)}"
-
-
-def _redundant(results: list[Result]) -> str:
-    """What redundancy costs that is put there, how small a network may be, and whether diversity
-    foretells accuracy."""
-    early = [r for r in _settings(results, "redundancy-costs") if r.group == "early accuracy"]
+def _of_redundancy(found: list[Result]) -> str:
+    early = [r for r in found if r.group == "early accuracy"]
     flat, deep = ([r for r in early if ("shallow" in r.setting) is one] for one in (True, False))
-    correlated, missed = (
-        next(r for r in _together(results, "diversity-predicts") if r.group == group)
-        for group in ("rank correlation", "lesion test")
-    )
-    way = "are" if missed.low > 0 else "are not"
-    wide = _settings(results, "small-suffices")
     return (
-        f"half of the units near duplicates at the start cost early accuracy in "
-        f"{_how_many(deep)} settings with several hidden layers "
-        f"({share(min(r.estimate for r in deep))} to {share(max(r.estimate for r in deep))}), in "
-        f"{_how_many(flat)} with one ({_n(r.n for r in early)}). Over networks, diversity and "
-        f"final accuracy correlate, {measured(vars(correlated))}; units that resemble "
-        f"another {way} missed less where they are removed, {measured(vars(missed))}, of interest "
-        f"from {missed.margin} on. Of the accuracy of "
-        f"layers of 256, less than {share(wide[0].margin)} is lost with 16 in "
-        f"{_suffice(results, '×16 against')}, with 8 in {_suffice(results, '×8 against')} "
-        f"({_n(r.n for r in wide)})"
+        f"half of the units near duplicates at the start cost early accuracy in {_how_many(deep)} "
+        f"settings with several layers, {_how_many(flat)} with one"
     )
 
 
-def _before(beginnings: pd.DataFrame, at_best: pd.DataFrame) -> str:
-    """Whether the units of good starts are diverse before training."""
-    reached = outcomes.early_accuracy(at_best)
-    reached = reached[[start for start in design.PEERS if start in reached]]
-    leader = findings.standings(findings.deep_images(reached)).index[0]
-    told = findings.beginnings(beginnings, reached)
-    rho, lowest = findings.told_at_start(told).effective_rank, findings.least_diverse(told)
-    there = findings.deep_images(rho)
-
-    def of(start):
-        first, second = (spread(findings.rank_of(beginnings, start)[e]) for e in (0.0, 1.0))
-        return f"{first} of the width, and {second} after an epoch"
-
+def _of_diversity(found: list[Result]) -> str:
+    goes, missed = (
+        [r for r in found if r.group == group] for group in ("rank correlation", "lesion test")
+    )
     return (
-        f"over {len(reached.columns)} starts the effective rank of the activations and early "
-        f"accuracy at best rates correlate, ρ = {rho.median():+.2f} in the median of {len(rho)} "
-        f"settings, above zero in {sum(rho > 0)}, deep on images {there.min():+.2f} to "
-        f"{there.max():+.2f}, without an interval; yet {findings.start_title(leader)}, the first "
-        f"on images with several layers, has the lowest rank of all there in "
-        f"{sum(lowest == leader)} of {len(lowest)}: {of(leader)}; PyTorch's default has "
-        f"{of('default')} (n = {beginnings.seed.nunique() // beginnings.data.nunique()}"
-        " seeds; SGD at the usual rate)"
+        f"it goes with final accuracy in {_how_many(goes)} settings; units that resemble another "
+        f"are missed less in {_how_many(missed)}"
     )
 
 
-def _count(found: list[Result], verdicts) -> int:
-    return sum(r.verdict in verdicts for r in found)
+def _of_techniques(found: list[Result]) -> str:
+    good = [r for r in found if r.verdict in claims.REPRODUCED]
+    twins = [r for r in good if r.alone]
+    by_scale = sum(r.carried_by == "scale" for r in twins)
+    held = f"{by_scale} of {len(twins)} with a norm-held twin are not shown in it"
+    return (
+        f"in {len(good)} of {len(found)} combinations of technique and setting, "
+        f"{sum(r.reason == OFF for r in found)} are tuned off; "
+        f"{held if twins else 'scale is not held apart'}"
+    )
 
 
-def _named(found: list[Result]) -> str:
-    return "; ".join(f"{r.setting} {percent(r.estimate)}" for r in found) or "none"
+def _of_sizes(found: list[Result]) -> str:
+    parts = (
+        f"{size} units a layer in place of 256 lose "
+        f"{spread((-r.estimate for r in found if f'×{size} against' in r.setting), _tenths)} of "
+        "the accuracy"
+        for size in (16, 8)
+    )
+    return ", ".join(parts)
 
 
-def _opposite(found: list[Result]) -> list[Result]:
-    return [r for r in found if r.verdict == "the opposite"]
+def _tenths(value: float) -> str:
+    return f"{100 * value:.1f} %"
 
 
-def _suffice(results: list[Result], size: str) -> str:
-    return _how_many([r for r in _settings(results, "small-suffices") if size in r.setting])
+# ------------------------------------------------------------------------- what details need, too
+def early_accuracy(table: pd.DataFrame) -> pd.DataFrame:
+    """Early accuracies of a table with rates in its optimizers' names."""
+    return outcomes.early_accuracy(outcomes.rated(table))
 
 
-def _joint(results: list[Result], claim: str) -> str:
-    [found] = _together(results, claim)
-    return measured(vars(found))
+def competing(peers: pd.DataFrame) -> pd.DataFrame:
+    """Early accuracies of the starts that compete, without their twins."""
+    values = early_accuracy(peers)
+    return values[[start for start in design.PEERS if start in values]]
 
 
-def _together(results: list[Result], claim: str) -> list[Result]:
-    return [r for r in results if r.claim == claim and r.setting == TOGETHER]
+def listing(parts: dict[str, str]) -> str:
+    """A bold question or topic a line, and what is said of it."""
+    return "\n".join(f"* **{what}** {said}." for what, said in parts.items())
 
 
-def _settings(results: list[Result], claim: str) -> list[Result]:
-    return [r for r in results if r.claim == claim and r.setting != TOGETHER]
+def once_more(found: list[Result], values: pd.DataFrame) -> list[Result]:
+    """The results of a start's claim by other seeds. values: early accuracies of those that
+    led."""
+    return [
+        replace(
+            found[0],
+            setting=claims.setting_of((row.data, row.setting, row.optimizer)),
+            verdict=claims.verdict(row.low, row.high, found[0].margin),
+            **{name: getattr(row, name) for name in ("estimate", "low", "high", "n")},
+        )
+        for row in outcomes.effects(values, [(found[0].group, "default")]).itertuples()
+    ]
 
 
-def _listed(found: list[Result]) -> str:
-    return "; ".join(f"{r.setting} {measured(vars(r))}{f' {MARK}' * r.fragile}" for r in found)
-
-
-def _reproduced(results: list[Result]) -> list[Result]:
-    return [r for r in _settings(results, "early-40") if r.verdict in claims.REPRODUCED]
-
-
-def _elsewhere(results: list[Result], values: pd.DataFrame) -> pd.DataFrame:
-    """The values of the settings in which the method is not reproduced."""
-    places = {r.setting for r in _reproduced(results)}
-    cells = zip(*(values.index.get_level_values(name) for name in CELL))
-    return values[[claims.setting_of(cell) not in places for cell in cells]]
-
-
-def _jointly(values: pd.DataFrame, treated: str, baseline: str) -> str:
-    return measured(vars(outcomes.jointly(values, (treated, baseline))))
-
-
-def _of_scale(results: list[Result], values: pd.DataFrame) -> str:
-    """Which share of an effect that is reproduced the same draw at the method's scale has."""
-    alike = _alike(values)
-    found = [alike[r.setting] / r.estimate for r in _reproduced(results)]
-    return f"{share(min(found))} to {share(max(found))}" if found else "–"
-
-
-def _alike(values: pd.DataFrame) -> dict[str, float]:
+def alike(values: pd.DataFrame) -> dict[str, float]:
+    """What the same draw at the method's scale changes, not decorrelated, by setting."""
     found = outcomes.effects(values, [("equal_norms", "default")]).itertuples()
     return {claims.setting_of((r.data, r.setting, r.optimizer)): r.estimate for r in found}
 
 
-def _scale(results: list[Result], values: pd.DataFrame) -> str:
-    without = _alike(values)
-    held = [
-        f"{percent(without[r.setting])}, where the method gives {percent(r.estimate)} ({r.setting})"
-        for r in _reproduced(results)
-    ]
-    rest = _jointly(_elsewhere(results, values), "equal_norms", "default")
-    return (
-        "where it is reproduced, the same draw at the method's scale, with biases at zero and "
-        f"equal norms, not decorrelated, gives {'; '.join(held) or '–'}; elsewhere that changes "
-        f"the early accuracy by {rest}. "
-        f"Decorrelation alone (same draw, norms and biases) gives {_alone(results)}"
-    )
+def of_scale(results: list[Result], values: pd.DataFrame) -> str:
+    """Which share of an effect that is reproduced that has."""
+    by = alike(values)
+    found = [by[r.setting] / r.estimate for r in reproduced(results)]
+    return f"{share(min(found))} to {share(max(found))}" if found else "–"
 
 
-def _highest(values: pd.DataFrame) -> str:
-    every = values.dropna()  # seeds that have all starts
-    best = every.groupby(level=CELL, sort=False).mean().idxmax(axis=1).value_counts()
-    top, wins = best.index[0], best.iloc[0]
-    if top == "default":
-        return f"PyTorch's default has the highest mean in {wins} of {best.sum()} settings"
-    found = outcomes.effects(every, [(top, "default")])
-    deep = found.setting.map(lambda s: len(design.hidden_layers(s)) > 1)
-    kinds = {"with one hidden layer": found[~deep]}
-    for optimizer, title in names.OPTIMIZERS.items():
-        kinds[f"deeper with {title}"] = found[deep & (found.optimizer == optimizer)]
-    ranges = "; ".join(
-        f"{percent(part.estimate.min())} to {percent(part.estimate.max())} {kind}"
-        for kind, part in kinds.items()
-        if len(part)
-    )
-    return (
-        f"`{top}` has the highest mean of {every.shape[1]} starts "
-        f"(`{design.FOUND}` is not among them) in {wins} of {best.sum()} settings "
-        f"({len(every) // best.sum()} seeds; chosen afterwards): against PyTorch's default "
-        f"{_jointly(values, top, 'default')} over all settings, from {ranges}"
-    )
+def settings(results: list[Result], claim: str) -> list[Result]:
+    return [r for r in results if r.claim == claim and r.setting != TOGETHER]
 
 
-def _techniques(results: list[Result]) -> str:
-    acting = [
-        r
-        for claim in ("early-help", "escape")
-        for r in _settings(results, claim)
-        if r.reason != OFF and r.estimate is not None
-    ]
-    worst = min(acting, key=lambda r: r.estimate, default=None)
-    lowest = worst and (
-        f". The lowest estimate: {worst.group.replace('_', ' ')}, {worst.setting}, "
-        f"{measured(vars(worst))} (`{worst.claim}`, {worst.said})"
-    )
-    return (
-        f"{report.headline(results, 'early-help')}. {report.headline(results, 'escape')} of the "
-        f"networks where one acts, within {design.ESCAPE_EPOCHS} epochs on images and "
-        f"{design.PARITY_STEPS:,} steps on parity. Off: of the coefficients that were tried on "
-        "held-out images, or other seeds of parity, the best was not better than none by "
-        f"{outcomes.ERRORS} standard errors, so that nothing is tested{lowest or ''}"
-    )
+def together(results: list[Result], claim: str) -> list[Result]:
+    return [r for r in results if r.claim == claim and r.setting == TOGETHER]
 
 
-def _dead(early: pd.DataFrame, leaders: pd.DataFrame) -> str:
-    def places(table, start):
-        found = outcomes.two_parts(table, start, "default")
-        some = found[(found.learn < 1) | (found.baseline_learn < 1)]
-        listed = [
-            f"{claims.setting_of((row.data, row.setting, row.optimizer))} "
-            f"{share(1 - row.baseline_learn)} and {share(1 - row.learn)} (p = {row.p_learn:.2g})"
-            for row in some.itertuples()
-        ]
-        return f"{'; '.join(listed)}; none elsewhere" if listed else "none"
+def reproduced(results: list[Result]) -> list[Result]:
+    return [r for r in settings(results, "early-40") if r.verdict in claims.REPRODUCED]
 
-    return (
-        f"accuracy below {share(outcomes.LEARNS)} after {design.EPOCHS} epochs, of the seeds that "
-        "have both, with PyTorch's default and with the decorrelated start at the usual learning "
-        f"rates: {places(early, 'decorrelated')}. With the default and deep-narrow at their best "
-        f"rates: {places(outcomes.rated(leaders), 'deep_narrow')}"
-    )
+
+def opposite(found: list[Result]) -> list[Result]:
+    return [r for r in found if r.verdict == "the opposite"]
+
+
+def count(found: list[Result], verdicts) -> int:
+    return sum(r.verdict in verdicts for r in found)
+
+
+def both(found: list[Result]) -> str:
+    """In how many settings it is surely better, and surely worse."""
+    return f"{count(found, claims.REPRODUCED)} and {len(opposite(found))}"
+
+
+def _how_many(found: list[Result]) -> str:
+    return f"{count(found, claims.REPRODUCED)} of {len(found)}"
+
+
+def surely(found: list[Result]) -> str:
+    """In how many settings the whole interval is above the margin, and below minus that."""
+    margin, below = share(found[0].margin), len(opposite(found))
+    said = f"surely above {margin} in {count(found, claims.REPRODUCED)} of {len(found)}"
+    return f"{said}, below -{margin} in {below}" if below else said
+
+
+def named(found: list[Result]) -> str:
+    return "; ".join(f"{r.setting} {percent(r.estimate)}" for r in found) or "none"
+
+
+def middle(found: list[Result]) -> str:
+    """The median effect; "–" where a preset has no such setting."""
+    return percent(median(r.estimate for r in found)) if found else "–"
+
+
+def seeds(counts: Iterable[int]) -> str:
+    """How many: "n = 20", or "n = 10 to 40"."""
+    return f"n = {spread(counts, str)}"

@@ -189,18 +189,6 @@ def costs(
     return pd.concat(parts, ignore_index=True)
 
 
-def learned(intervention: pd.DataFrame, treated: str, baseline: str) -> pd.DataFrame:
-    """What ``outcomes.two_parts`` has, without intervals and tests: a row per cell. Columns: the
-    cell, learn and baseline_learn, and estimate, of early accuracy where both arms learn."""
-    pair = [treated, baseline]
-    reached = outcomes.accuracy(intervention)
-    learns = reached[reached.columns.max()].unstack("arm")[pair].dropna().gt(outcomes.LEARNS)
-    early = outcomes.early_accuracy(intervention).loc[learns.index[learns.all(axis=1)], pair]
-    shares, means = (of.groupby(level=CELL, sort=False).mean() for of in (learns, early))
-    shares = shares.set_axis(["learn", "baseline_learn"], axis=1)
-    return shares.assign(estimate=means[treated] / means[baseline] - 1).reset_index()
-
-
 def given_back(intervention: pd.DataFrame, start: str) -> pd.DataFrame:
     """Which share of the accuracy that a start costs its techniques give back, in the mean over
     cells: a row per arm with a technique, columns early accuracy and final accuracy; NaN where the
@@ -435,13 +423,15 @@ ACTIVATIONS = {"relu": "ReLU", "leaky_relu": "leaky ReLU"}
 GAIN = 0.1  # what the rule of thumb foretells more of, or less
 PUBLISHED = 0.4  # the effect that the paper reports
 KNOWN = ("log_rate", "log_depth", "log_width")  # of a network, before it is made
-PREDICTORS = {  # of the effect, at step 0; those of the baseline have "other_" before them
+# of the effect, at step 0; those of the baseline have "other_" before them
+OF_DEFAULT = tuple(f"other_{name}" for name in outcomes.SIGNALS)
+PREDICTORS = {
     "depth, width and learning rate": KNOWN,
-    "signals of the default": tuple(f"other_{name}" for name in outcomes.SIGNALS),
-    "signals of both starts": tuple(f"{p}{n}" for p in ("other_", "") for n in outcomes.SIGNALS),
+    "signals of the default": OF_DEFAULT,
+    "signals of both starts": (*OF_DEFAULT, *outcomes.SIGNALS),
+    "signals of the default, learning rate": (*OF_DEFAULT, KNOWN[0]),
+    "signals of both starts, learning rate": (*OF_DEFAULT, *outcomes.SIGNALS, KNOWN[0]),
 }
-for _name in ("signals of the default", "signals of both starts"):
-    PREDICTORS[f"{_name}, learning rate"] = (*PREDICTORS[_name], KNOWN[0])
 
 
 def effect_map(where: pd.DataFrame) -> pd.DataFrame:
@@ -657,7 +647,7 @@ def lasting(table: pd.DataFrame) -> pd.DataFrame:
     at_best = outcomes.rated(table)
     values = {"early": outcomes.early_accuracy(at_best), "late": outcomes.final_accuracy(at_best)}
     found = _of_starts(values)
-    return found.assign(network=[_kind(*cell) for cell in found[CELL].itertuples(index=False)])
+    return found.assign(network=kinds(found.set_index(CELL)))
 
 
 def _of_starts(values: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -667,14 +657,41 @@ def _of_starts(values: dict[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(parts, names=["when"]).reset_index("when")
 
 
-def _kind(data: str, setting: str, optimizer: str) -> str:
-    """Apart are ten layers by optimizer: with SGD the default hardly learns, with Adam it does."""
-    depth = len(hidden_layers(setting))
-    if depth == 10:
-        return f"ten layers, {OPTIMIZERS[optimizer]}"
-    if data == SERIES:
-        return f"{title(data, DATA)}, up to five layers"
-    return "images, one layer" if depth == 1 else "images, three or five layers"
+DEEP = "images, three or five layers"
+
+
+def kinds(values: pd.DataFrame) -> list[str]:
+    """The kind of network of every row, by its cell. Apart are ten layers by optimizer: with SGD
+    the default hardly learns, with Adam it does."""
+
+    def of(data, setting, optimizer):
+        if setting == design.CONVOLUTIONAL:
+            return f"a small CNN, {title(data, DATA)}"
+        depth = len(hidden_layers(setting))
+        if depth == 10:
+            return f"ten layers, {OPTIMIZERS[optimizer]}"
+        if data == SERIES:
+            return f"{title(data, DATA)}, up to five layers"
+        return "images, one layer" if depth == 1 else DEEP
+
+    return [of(*cell) for cell in zip(*(values.index.get_level_values(name) for name in CELL))]
+
+
+def leading(before: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:
+    """By the kind of network, what the start that leads, and the method, change against PyTorch's
+    default on seeds that had no part in the choice.
+
+    before, again: as of ``standings``; the former ranks those of ``again`` that it has. Columns:
+    network, the kind; first, the start that leads there; and those of ``outcomes.effects``.
+    """
+    parts, fresh = [], dict(list(again.groupby(kinds(again), sort=False)))
+    for network, values in before.groupby(kinds(before), sort=False):
+        others = [start for start in again if start != "default" and start in values]
+        first = standings(values[others].dropna(axis=1, how="all")).index[0]
+        pairs = [(start, "default") for start in dict.fromkeys((first, "decorrelated"))]
+        found = outcomes.effects(fresh[network], pairs)
+        parts.append(found.assign(network=network, first=first))
+    return pd.concat(parts, ignore_index=True)
 
 
 def lasting_without_ten(table: pd.DataFrame) -> dict[str, Effect]:

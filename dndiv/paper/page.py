@@ -10,9 +10,8 @@ from pathlib import Path
 from statistics import median
 
 import pandas as pd
-import yaml
 
-from dndiv.paper import answer, books, claims, files, names, pictures, report, tables
+from dndiv.paper import answer, books, claims, files, names, pictures, report, schema, tables
 from dndiv.paper.claims import NOT_TESTED, OFF, TOGETHER, Result
 from dndiv.paper.files import REFERENCE
 
@@ -76,13 +75,14 @@ def content(preset: str) -> dict:
         "facts": facts,
         "notice": facts.get("notice") or DIGITS * (images == {"Digits"}),
         "findings": _findings(results, preset),
+        "starts": _starts(results, preset),
         "claims": [_claim(name, results) for name in dict.fromkeys(r.claim for r in results)],
         "verdicts": [_verdict(r) for r in results],
         "differences": report.differences(results, enough),
         "fragile": sum(r.fragile for r in results),
         "footnote": report.FOOTNOTE,
         "sections": books.sections(preset),
-        "assumptions": yaml.safe_load(files.ASSUMPTIONS.read_text("utf8")),
+        "assumptions": schema.assumptions(files.ASSUMPTIONS),
         "coverage": report.covers(pd.read_csv(covered)) if covered.is_file() else "",
         "changed": changed.read_text("utf8").partition("\n")[2] if changed.is_file() else "",
         "provenance": _provenance(facts),
@@ -104,11 +104,22 @@ def registered(results: list[Result]) -> list[Result]:
 def _findings(results: list[Result], preset: str) -> str:
     """The answer in five lines; of data that decide nothing, how many settings have which
     verdict."""
-    if any(r.claim == "early-40" and r.verdict != NOT_TESTED for r in results):
-        found = (tables.read(name, preset) for name in answer.BRIEF)
-        return answer.brief(results, *found) + LEGEND
+    if _decided(results):
+        found = (tables.read(name, preset) for name in answer.LINES)
+        return answer.lines(results, *found) + LEGEND
     every = dict.fromkeys(r.claim for r in results)
     return "\n".join(f"* {report.headline(results, name)}." for name in every) + LEGEND
+
+
+def _starts(results: list[Result], preset: str) -> str:
+    """Which start to use where, where anything is decided."""
+    if not _decided(results):
+        return ""
+    return answer.starts(*(tables.read(name, preset) for name in answer.STARTS))
+
+
+def _decided(results: list[Result]) -> bool:
+    return any(r.claim == "early-40" and r.verdict != NOT_TESTED for r in results)
 
 
 def _claim(name: str, results: list[Result]) -> dict:

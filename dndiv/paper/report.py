@@ -6,7 +6,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import mean, median
 
@@ -25,6 +25,7 @@ HEADER = (
     *(f"decorrelation alone, {scale}" for scale in SCALES),
     *("verdict", "notebook"),
 )
+INTEREST = 0.01  # the smallest effect of interest on an accuracy, as claims.yml registers it
 MARK = "†"  # of a fragile verdict
 FOOTNOTE = f"{MARK} fragile: another verdict where one seed, whichever, is left out."
 
@@ -44,6 +45,16 @@ def spread(values: Iterable[float], say: Callable[[float], str] = "{:.2f}".forma
     """From the smallest to the largest of some numbers; "–" where there is none."""
     found = [*values]
     return " to ".join(dict.fromkeys(say(f(found)) for f in (min, max) if found)) or "–"
+
+
+def ranged(found: pd.DataFrame) -> str:
+    """From the smallest to the largest of some effects; and of how many settings in how many the
+    whole interval is above the smallest effect of interest, and below minus that."""
+    if found.empty:
+        return "–"
+    above, below = sum(found.low > INTEREST), sum(found.high < -INTEREST)
+    counted = f"{above} of {len(found)}" + f", {below} below" * bool(below)
+    return f"{spread(found.estimate, percent)} ({counted})"
 
 
 def _known(value):
@@ -132,21 +143,13 @@ def rows(results: list[Result]) -> list[tuple[str, ...]]:
             _where(members),
             f"about {percent(members[0].published)}" if members[0].published else "–",
             _measured(members),
-            _counted(members),
+            spread((r.n for r in members if r.n is not None), str),
             *(measured((members[0].alone or {}).get(scale, {})) for scale in SCALES),
             _verdict(members),
             members[0].notebook or "–",
         )
         for members in claims.grouped(results).values()
     ]
-
-
-def _counted(members):
-    """The number of seeds, or from which to which."""
-    counts = [r.n for r in members if r.n is not None]
-    if not counts or min(counts) == max(counts):
-        return str(min(counts, default="–"))
-    return f"{min(counts)} to {max(counts)}"
 
 
 def _where(members):
@@ -186,16 +189,17 @@ def as_text(results: list[Result]) -> str:
     return _with_footnote(table)
 
 
-def as_markdown(results: list[Result]) -> str:
+def asmarkdown(results: list[Result]) -> str:
     """The same table for README and notebooks."""
-    return _with_footnote(_markdown([HEADER, *rows(results)]))
+    return _with_footnote(markdown([HEADER, *rows(results)]))
 
 
 def _with_footnote(table):
     return f"{table}\n\n{FOOTNOTE}" if MARK in table else table
 
 
-def _markdown(lines):
+def markdown(lines: Sequence[Sequence[str]]) -> str:
+    """A table, its head first."""
     head, *rest = lines
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ("---",) * len(head), *rest))
 
@@ -246,7 +250,7 @@ def changes_page(old: list[dict], new: list[Result]) -> str:
     are = "is new, and" if len(fresh) == 1 else "are new, and"
     said = f" {', '.join(fresh)} {are} not listed." * bool(fresh)
     rows = [row for row in changes(old, new) if row[0] in known]
-    table = _markdown([("claim", "setting", "from", "to"), *rows]) if rows else "There is none."
+    table = markdown([("claim", "setting", "from", "to"), *rows]) if rows else "There is none."
     return f"""# Every verdict that changed
 
 Against the reference of before; why, is in [CHANGELOG.md](../../CHANGELOG.md).{said}
@@ -341,7 +345,7 @@ def per_claim(results: list[Result], to: str = "") -> str:
         read = f"[{book}]({to}notebooks/{book}.ipynb)" if book else "–"
         counted = _by_outcome([r for r in found if r.setting != TOGETHER])
         lines.append((f"`{name}`", found[0].sentence, counted, read))
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def _by_outcome(found: list[Result]) -> str:
@@ -365,7 +369,7 @@ def assumptions() -> str:
     entries = schema.assumptions(files.ASSUMPTIONS)
     columns = ("choice", "here", "why", "otherwise")
     lines = [tuple(entry[c] for c in columns) for entry in entries]
-    return _markdown([("choice", "here", "why", "if made otherwise"), *lines])
+    return markdown([("choice", "here", "why", "if made otherwise"), *lines])
 
 
 # ---------------------------------------------------------------------------- claims.json, README
@@ -429,19 +433,25 @@ def verdicts(preset: str, device: str = "auto", *names: str) -> list[Result]:
 def generated(text: str, folder: Path) -> str:
     """``text`` with the parts between <!-- begin NAME --> and <!-- end NAME --> made anew from the
     results in ``folder``; an unknown part is refused."""
-    from dndiv.paper import answer  # which makes its sentences of the words here
+    from dndiv.paper import answer, details  # which make their sentences of the words here
 
     results = read(folder / "claims.json")
     ours = [r for r in results if r.claim.startswith("finding-")]
     theirs = [r for r in results if r not in ours]
 
-    def said(of, *names):
-        return of(results, *(tables.load(folder / "tables" / f"{n}.parquet") for n in names))
+    def of(*names):
+        return (tables.load(folder / "tables" / f"{name}.parquet") for name in names)
 
     parts = {  # made where they are asked for
-        "brief": lambda: said(answer.brief, *answer.BRIEF),
-        "answer": lambda: said(answer.lines, *answer.TABLES),
-        "claims": lambda: per_claim(theirs),
+        "lines": lambda: answer.lines(results, *of(*answer.LINES)),
+        "starts": lambda: answer.starts(*of(*answer.STARTS)),
+        "answer": lambda: details.lines(results, *of(*details.LINES)),
+        "led": lambda: details.led(*of("leaders", "convolution_leaders")),
+        "lasting": lambda: details.lasting(*of("lasting")),
+        "later": lambda: details.later(*of("later_rates", "later")),
+        "dead": lambda: details.dead(*of("early", "leaders")),
+        "paper": lambda: answer.claimed(results),
+        "claims": lambda: per_claim(theirs, "../"),
         "findings": lambda: per_claim(ours, "../"),
         "coverage": lambda: covers(pd.read_csv(folder / "coverage.csv")),
         "times": lambda: _times(files.stored(folder / "provenance.json")),
@@ -566,7 +576,7 @@ def _times(facts: dict) -> str:
         f" {count - timed:,} of the {count:,} units are kept from runs before, with the seconds "
         f"that they took then, on {', '.join(others) or 'perhaps another processor of this kind'}."
     )
-    return f"""{_markdown(lines)}
+    return f"""{markdown(lines)}
 
 {_distance(facts)}{older * (not known)}
 

@@ -44,9 +44,9 @@ def curves(
 
 @drawing
 def robustness(table: pd.DataFrame, order: list[str], counts: pd.Series) -> plt.Figure:
-    """How much the learning rate matters to a start: how many decades of rates are good for it, and
-    how much of its best accuracy is left where the rate is wrong; every point a setting, the bar
-    their median.
+    """How much the learning rate matters to a start: over how many decades of rates it is within
+    5 % of the setting's best start, and how much of its own best accuracy is left where the rate is
+    wrong; every point a setting, the bar their median.
     table: as ``findings.robustness`` gives. order: the starts, from top to bottom. counts: seeds by
     cell and rate."""
     outcomes = {
