@@ -24,11 +24,11 @@ def results(tmp_path, monkeypatch):
 @pytest.fixture
 def small(results, monkeypatch):
     """Presets of one experiment that takes a second, on the embedded digits."""
-    from dndiv.paper import data, design, reproduce, run
+    from dndiv.paper import data, design, experiments, reproduce, run
 
     units = [design.Training("Digits", "tiny", "sgd", ("default",), (0,), epochs=1)]
     monkeypatch.setattr(design, "EXPERIMENTS", {"small": lambda preset, names: units})
-    monkeypatch.setattr(reproduce, "EXPERIMENTS", design.EXPERIMENTS)
+    monkeypatch.setattr(reproduce, "EXPERIMENTS", experiments.EXPERIMENTS)
     monkeypatch.setattr(design, "PARTS", {})
     monkeypatch.setattr(run.products, "rate", lambda *_: 50.0)
     monkeypatch.setattr(data, "resolve", lambda names: (("Digits",), "EMBEDDED DIGITS IN USE"))

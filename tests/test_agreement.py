@@ -7,7 +7,18 @@ import shutil
 import pandas as pd
 import pytest
 
-from dndiv.paper import agreement, claims, commands, data, design, files, report, run, tables
+from dndiv.paper import (
+    agreement,
+    claims,
+    commands,
+    data,
+    design,
+    experiments,
+    files,
+    report,
+    run,
+    tables,
+)
 from dndiv.paper.files import REFERENCE
 
 SMALL = ("baselines", "escape")
@@ -75,7 +86,7 @@ def test_the_reference_is_stale_where_a_unit_would_be_computed_otherwise(both, m
     monkeypatch.setattr(data, "fetch", lambda name: pytest.fail("asks for the archives"))
     file = both[REFERENCE] / "provenance.json"
     facts = json.loads(file.read_text("utf8"))
-    assert f"is current: its {len(design.EXPERIMENTS)} experiments" in agreement.standing()
+    assert f"is current: its {len(experiments.EXPERIMENTS)} experiments" in agreement.standing()
     monkeypatch.setattr(design, "ESCAPE_EPOCHS", design.ESCAPE_EPOCHS + 1)
     assert "is stale: escape would be" in agreement.standing()
     facts["data"]["MNIST"] = "0" * 64

@@ -10,7 +10,17 @@ import pandas as pd
 import pytest
 import yaml
 
-from dndiv.paper import answer, claims, design, details, files, outcomes, report, tables
+from dndiv.paper import (
+    answer,
+    claims,
+    design,
+    details,
+    experiments,
+    files,
+    outcomes,
+    report,
+    tables,
+)
 from dndiv.paper.names import ARCHIVED, COLUMNS, SERIES
 
 REGISTERED = claims.load()
@@ -291,7 +301,7 @@ class TestReference:
         assert registered == claims.decided(self.committed)
 
     def test_every_setting_has_the_seeds_of_the_design(self):
-        seeds = design.PRESETS["paper"].seeds
+        seeds = experiments.PRESETS["paper"].seeds
         early = [
             r for r in self.committed if r.claim == "early-40" and r.setting != claims.TOGETHER
         ]
@@ -484,7 +494,7 @@ def _counted_by_place(paper):
         f"rates that are best then, which {tried[0]} others on images and {tried[1]} on MNIST-1D "
         "have chosen"
     )
-    first = min(design.SEEDS_PER_UNIT, *paper.peer_seeds.values())
+    first = min(experiments.SEEDS_PER_UNIT, *paper.peer_seeds.values())
     yield f"{first} for the diversity of starts before training"
 
 
@@ -504,7 +514,7 @@ def test_the_numbers_in_the_assumptions_are_those_of_the_code():
 
     entries = yaml.safe_load(files.ASSUMPTIONS.read_text("utf8"))
     here = {entry["choice"]: entry["here"] for entry in entries}
-    paper, rates, every = design.PRESETS["paper"], design.LEARNING_RATES, design.PENALTY_EVERY
+    paper, rates, every = experiments.PRESETS["paper"], design.LEARNING_RATES, design.PENALTY_EVERY
     for choice, part in (
         (
             "numbers of seeds",

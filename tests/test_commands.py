@@ -14,7 +14,17 @@ import pandas as pd
 import pytest
 import yaml
 
-from dndiv.paper import commands, data, design, files, notebooks, report, reproduce, tables
+from dndiv.paper import (
+    commands,
+    data,
+    design,
+    experiments,
+    files,
+    notebooks,
+    report,
+    reproduce,
+    tables,
+)
 from dndiv.paper.files import ROOT
 from dndiv.paper.names import COLUMNS, SERIES
 
@@ -195,7 +205,7 @@ def test_what_the_reference_has_is_taken_where_it_would_come_out_alike(small, ca
     content = tables.path("small", files.REFERENCE).read_bytes()
     shutil.rmtree(small / "cache")
     another = [design.Training("Digits", "tiny", "sgd", ("default",), (1,), epochs=1)]
-    monkeypatch.setitem(design.EXPERIMENTS, "more", lambda preset, names: another)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "more", lambda preset, names: another)
     assert commands.main(["adopt"]) == 0
     assert (
         "1 tables; 1 of 2 are current. `make reproduce PRESET=smoke` makes"
@@ -214,7 +224,7 @@ def test_what_the_reference_has_is_taken_where_it_would_come_out_alike(small, ca
     assert taken == there["experiments"]["small"] and "adopted" not in here["experiments"]["more"]
     shutil.rmtree(small / "smoke")
     other = [design.Training("Digits", "tiny", "sgd", ("default",), (0,), epochs=2)]
-    monkeypatch.setitem(design.EXPERIMENTS, "small", lambda preset, names: other)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "small", lambda preset, names: other)
     assert (
         commands.main(["adopt"]) == 0 and "0 tables; 0 of 2 are current" in capsys.readouterr().out
     )

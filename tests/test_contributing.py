@@ -59,7 +59,7 @@ def follow(tmp_path):
 
 COMMON = """
 import dataclasses, warnings
-from dndiv.paper import cache, compute, design, outcomes, tables
+from dndiv.paper import cache, compute, design, outcomes, tables, experiments
 from dndiv.paper.design import Training
 from dndiv.paper.names import COLUMNS
 import pandas as pd
@@ -82,7 +82,7 @@ assert (half != whole).any()
 early.curves(found, ("default", "halved"))
 reference = outcomes.early_accuracy(tables.table("early", "reference"))  # it has no such arm
 early.heatmap(reference, {a: a for a in design.EARLY_ARMS})
-print("halved" in str(design.units("early", "paper", ("MNIST",))[0].arms))
+print("halved" in str(experiments.units("early", "paper", ("MNIST",))[0].arms))
 """,
     )
     assert said == "True\n"
@@ -105,7 +105,7 @@ model(torch.randn(5, 4))
 assert torch.allclose(diverse.penalty(), TECHNIQUES["weight_sum"].penalty(model[0].weight))
 assert "default+weight_sum:dynamic@0.1" in design.candidates("dynamic")
 try:
-    [cache.key(u) for u in design.units("reinforcement", "smoke", ("Digits",))]
+    [cache.key(u) for u in experiments.units("reinforcement", "smoke", ("Digits",))]
 except ValueError as error:
     print(error)
 """,
@@ -132,7 +132,7 @@ def test_a_new_setting_is_in_every_experiment(follow):
         COMMON
         + """
 for name in ("early", "baselines", "directions", "reinforcement"):
-    assert "two" in {u.setting for u in design.units(name, "paper", ("MNIST",))}, name
+    assert "two" in {u.setting for u in experiments.units(name, "paper", ("MNIST",))}, name
 assert set(rows("two", "adam", ("default",), (0,), records=("layers",)).layer) == {"1", "2"}
 """,
     )

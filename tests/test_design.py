@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from dndiv.paper import design, registered
+from dndiv.paper import design, experiments, registered
 from dndiv.paper.arms import Arm, Place
 from dndiv.paper.design import Convolution, Directions, Parity, Training
 from dndiv.paper.names import OPTIMIZERS
@@ -85,8 +85,8 @@ def test_specifications_are_frozen():
     [
         (lambda: Parity("XOR4", "1×2", ("default",), (0,)), "unknown parity problem 'XOR4'"),
         (lambda: Directions("wide", ("default",), (0,)), "unknown setting 'wide'"),
-        (lambda: design.units("late", "smoke", ()), "unknown experiment 'late'"),
-        (lambda: design.units("early", "papr", ()), "unknown preset 'papr'"),
+        (lambda: experiments.units("late", "smoke", ()), "unknown experiment 'late'"),
+        (lambda: experiments.units("early", "papr", ()), "unknown preset 'papr'"),
     ],
 )
 def test_other_names_are_refused_as_well(make, message):
@@ -94,11 +94,11 @@ def test_other_names_are_refused_as_well(make, message):
         make()
 
 
-@pytest.mark.parametrize("preset", design.PRESETS)
+@pytest.mark.parametrize("preset", experiments.PRESETS)
 def test_presets_cover_every_setting_with_their_seeds_and_no_data_sets_share_one(preset):
-    chosen = design.PRESETS[preset]
+    chosen = experiments.PRESETS[preset]
     cells, seeds = {}, {}
-    for unit in design.units("early", preset, chosen.data):
+    for unit in experiments.units("early", preset, chosen.data):
         cells.setdefault((unit.data, unit.setting, unit.optimizer), []).extend(unit.seeds)
         seeds.setdefault(unit.data, set()).update(unit.seeds)
     assert len(cells) == len(chosen.data) * len(design.SETTINGS) * len(OPTIMIZERS)
@@ -109,10 +109,10 @@ def test_presets_cover_every_setting_with_their_seeds_and_no_data_sets_share_one
 
 
 def test_what_is_tuned_has_seeds_of_its_own_and_every_technique_its_candidates():
-    names = design.PRESETS["paper"].data
-    tuned = design.units("tuning", "paper", names)
+    names = experiments.PRESETS["paper"].data
+    tuned = experiments.units("tuning", "paper", names)
     used = {s for n in ("early", "reinforcement", "escape", "intervention", "baselines")
-            for u in design.units(n, "paper", names) for s in u.seeds}  # fmt: skip
+            for u in experiments.units(n, "paper", names) for s in u.seeds}  # fmt: skip
     assert not used & {s for u in tuned for s in u.seeds}
     assert min(sum(len(u.seeds) for u in tuned if (u.setting, u.optimizer) == cell)
                for cell in {(u.setting, u.optimizer) for u in tuned}) >= 5  # fmt: skip
@@ -124,10 +124,10 @@ def test_what_is_tuned_has_seeds_of_its_own_and_every_technique_its_candidates()
 
 
 def test_convolutional_networks_are_tuned_on_seeds_of_their_own_and_have_their_twins():
-    names = design.PRESETS["paper"].data
-    tuned = [u for u in design.units("rates", "paper", names) if isinstance(u, Convolution)]
+    names = experiments.PRESETS["paper"].data
+    tuned = [u for u in experiments.units("rates", "paper", names) if isinstance(u, Convolution)]
     judged, again = (
-        design.units(name, "paper", names) for name in ("convolution", "convolution_leaders")
+        experiments.units(name, "paper", names) for name in ("convolution", "convolution_leaders")
     )
     assert all(u.tuned for u in tuned) and not any(u.tuned for u in judged + again)
     seeds = [{s for u in units for s in u.seeds} for units in (tuned, judged, again)]
@@ -147,7 +147,7 @@ def test_convolutional_networks_are_tuned_on_seeds_of_their_own_and_have_their_t
 
 def test_where_a_choice_was_at_an_end_all_starts_have_one_rate_more():
     found: dict = {}
-    for unit in design.units("rates", "paper", design.PRESETS["paper"].data):
+    for unit in experiments.units("rates", "paper", experiments.PRESETS["paper"].data):
         optimizer, rate = design.learning_rate(unit.optimizer)
         by_arm = found.setdefault((unit.data, unit.setting, optimizer), {})
         for arm in unit.arms:
@@ -159,8 +159,8 @@ def test_where_a_choice_was_at_an_end_all_starts_have_one_rate_more():
 
 
 def test_the_grid_of_those_that_train_on_is_one_for_all_and_has_the_rates_of_before():
-    names, tried = design.PRESETS["paper"].data, {}
-    for unit in design.units("later_rates", "paper", names):
+    names, tried = experiments.PRESETS["paper"].data, {}
+    for unit in experiments.units("later_rates", "paper", names):
         optimizer, rate = design.learning_rate(unit.optimizer)
         assert unit.tuned and [*map(str, unit.arms)] == [*design.LASTING]
         cell = (unit.data, unit.setting, optimizer)
@@ -168,21 +168,21 @@ def test_the_grid_of_those_that_train_on_is_one_for_all_and_has_the_rates_of_bef
     assert len(tried) == 12 and {*design.LATER_FURTHER} <= {*tried}
     for cell, rates in tried.items():
         before = [registered.rate(*cell, start) for start in design.LASTING]
-        assert {*before} <= {*rates} == {*design.later_rates_of(cell)}
+        assert {*before} <= {*rates} == {*experiments.later_rates_of(cell)}
         assert min(rates) < min(before)  # whoever trains on may want less
         assert len({*map(tuple, rates.values())}) == 1  # the same budget for all rates
 
 
 def test_those_that_train_on_are_judged_at_their_rates_and_by_seeds_of_their_own():
-    names, judged = design.PRESETS["paper"].data, {}
-    for unit in design.units("later", "paper", names):
+    names, judged = experiments.PRESETS["paper"].data, {}
+    for unit in experiments.units("later", "paper", names):
         optimizer, rate = design.learning_rate(unit.optimizer)
         cell = (unit.data, unit.setting, optimizer)
         for arm in map(str, unit.arms):
             assert not unit.tuned and rate == registered.rate(*cell, arm, later=True)
             judged.setdefault(cell, {}).setdefault(arm, []).extend(unit.seeds)
     others = ("rates", "peers", "leaders", "lasting", "later_rates")
-    elsewhere = {s for t in others for u in design.units(t, "paper", names) for s in u.seeds}
+    elsewhere = {s for t in others for u in experiments.units(t, "paper", names) for s in u.seeds}
     assert len(judged) == 12
     for arms in judged.values():
         assert {*arms} == {*design.LASTING} and len({*map(tuple, arms.values())}) == 1

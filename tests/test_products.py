@@ -7,7 +7,17 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from dndiv.paper import cache, compute, convolutions, data, design, products, report, run
+from dndiv.paper import (
+    cache,
+    compute,
+    convolutions,
+    data,
+    design,
+    experiments,
+    products,
+    report,
+    run,
+)
 from dndiv.paper.design import Convolution, Directions, Parity, Training
 
 ARMS = ("default", "decorrelated", "he")
@@ -140,8 +150,8 @@ def test_a_run_says_how_far_it_is_from_its_products_and_an_older_one_that_it_doe
 
 
 def test_the_speed_is_that_of_the_machine_when_each_unit_was_computed(results, monkeypatch):
-    drawn, *_ = design.units("directions", "smoke", ["Digits"])
-    units = [drawn, *design.units("early", "smoke", ["Digits"])[:2]]
+    drawn, *_ = experiments.units("directions", "smoke", ["Digits"])
+    units = [drawn, *experiments.units("early", "smoke", ["Digits"])[:2]]
     speeds = iter([1.0, 0.003, 0.006])
     monkeypatch.setattr(products, "rate", lambda device: next(speeds))
     monkeypatch.setattr(run, "SPEED_HOLDS", 1e-9)

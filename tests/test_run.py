@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 import torch
 
-from dndiv.paper import cache, compute, design, files, registered, run, tables
+from dndiv.paper import cache, compute, design, experiments, files, registered, run, tables
 from dndiv.paper.design import Parity, Training
 from dndiv.paper.files import REFERENCE
 from dndiv.paper.names import COLUMNS
 
-TINY = dataclasses.replace(design.PRESETS["smoke"], direction_seeds=3)
+TINY = dataclasses.replace(experiments.PRESETS["smoke"], direction_seeds=3)
 
 
 @pytest.fixture
@@ -28,8 +28,8 @@ def small(results, monkeypatch):
         Training("Digits", setting, "sgd", ("default", "decorrelated"), (0, 1), epochs=1)
         for setting in ("shallow", "tiny")
     ]
-    monkeypatch.setitem(design.EXPERIMENTS, "small", lambda preset, names: units)
-    monkeypatch.setitem(design.PRESETS, "smoke", TINY)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "small", lambda preset, names: units)
+    monkeypatch.setitem(experiments.PRESETS, "smoke", TINY)
     return results
 
 
@@ -68,7 +68,7 @@ def test_two_tables_of_one_experiment_share_its_units(results, monkeypatch):
             records=("accuracy", "diversity", "lesions"),
         )
     ]
-    monkeypatch.setitem(design.EXPERIMENTS, "early", lambda preset, names: units)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "early", lambda preset, names: units)
     early = tables.table("early", "smoke", "cpu", jobs=1)
     monkeypatch.setattr(run, "_compute", lambda *a: pytest.fail("computed twice"))
     observed = tables.table("diversity", "smoke", "cpu", jobs=1)
@@ -209,9 +209,11 @@ def test_the_key_of_a_unit_follows_its_coefficients(monkeypatch):
         cache.key(dataclasses.replace(unit, setting="1×4"))
 
 
-@pytest.mark.parametrize("preset", design.PRESETS)
+@pytest.mark.parametrize("preset", experiments.PRESETS)
 def test_every_unit_of_every_experiment_has_a_key_of_its_own(preset):
-    units = [u for name in design.EXPERIMENTS for u in design.units(name, preset, ("Digits",))]
+    units = [
+        u for name in experiments.EXPERIMENTS for u in experiments.units(name, preset, ("Digits",))
+    ]
     assert len({cache.key(u) for u in units}) == len(set(units)) >= 10
 
 
@@ -256,7 +258,7 @@ def test_a_cluster_makes_the_same_table_though_a_worker_is_killed(
         Training("Digits", "tiny", "sgd", ("default", "decorrelated"), (s,), epochs=4)
         for s in range(6)
     ]
-    monkeypatch.setitem(design.EXPERIMENTS, "small", lambda preset, names: units)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "small", lambda preset, names: units)
     expected = tables.table("small", "smoke", jobs=1)
     computed = sorted((small / "cache").glob("*.csv"))
     assert len(computed) == 6
@@ -304,7 +306,7 @@ def test_a_worker_that_would_compute_something_else_is_named_and_refused(
 ):
     arms = ("default", "default+prediction_diversity:dynamic")
     units = [Training("Digits", "narrow", "sgd", arms, (0,), epochs=1)]
-    monkeypatch.setitem(design.EXPERIMENTS, "small", lambda preset, names: units)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "small", lambda preset, names: units)
     other = tmp_path_factory.mktemp("other")
     without = shutil.ignore_patterns("__pycache__")
     shutil.copytree(files.ROOT / "dndiv", other / "dndiv", ignore=without)
@@ -348,7 +350,7 @@ def test_a_cluster_that_loses_all_workers_is_an_error_and_keeps_what_is_finished
     forks, small, tmp_path, monkeypatch, capsys
 ):
     many = [Training("Digits", "tiny", "sgd", ("default",), (s,), epochs=4) for s in range(20)]
-    monkeypatch.setitem(design.EXPERIMENTS, "small", lambda preset, names: many)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "small", lambda preset, names: many)
     monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "5")
     keep = cache.keep
     with local_cluster(tmp_path, 1) as cluster:
@@ -373,7 +375,7 @@ def test_a_cluster_whose_scheduler_is_lost_is_an_error_and_keeps_what_is_finishe
     from distributed import Client
 
     many = [Training("Digits", "tiny", "sgd", ("default",), (s,), epochs=4) for s in range(20)]
-    monkeypatch.setitem(design.EXPERIMENTS, "small", lambda preset, names: many)
+    monkeypatch.setitem(experiments.EXPERIMENTS, "small", lambda preset, names: many)
     monkeypatch.setenv("DNDIV_CLUSTER_WAIT", "5")
     with socket.create_server(("127.0.0.1", 0)) as server:
         host, port = server.getsockname()

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
 from dndiv import init, population, streams
-from dndiv.paper import data, design, products
+from dndiv.paper import data, design, experiments, products
 from dndiv.population import Optimizer, Population
 
 CORES = joblib.cpu_count()  # that this process may use
@@ -182,7 +182,7 @@ def jax_scan(problem: Problem) -> Iterator[list[Tensor]]:
 
 def populations(problem: Problem) -> Iterator[list[Tensor]]:
     """Populations, in blocks of seeds as experiments have them."""
-    blocks = [block.population() for block in problem.blocks(design.SEEDS_PER_UNIT)]
+    blocks = [block.population() for block in problem.blocks(experiments.SEEDS_PER_UNIT)]
     while True:
         for _, steps in blocks:
             next(steps)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from dndiv.paper import cache, cluster, data, design, files, notebooks, run
+from dndiv.paper import cache, cluster, data, experiments, files, notebooks, run
 from dndiv.paper.design import Unit
 
 CORES = (2, 10, 100, 1000)
@@ -27,8 +27,8 @@ TABLE = "scale.md"
 def units(preset: str) -> tuple[list[Unit], tuple[str, ...]]:
     """The units of a preset in the order in which they are given out, and the data sets.
     RuntimeError where some have not been computed."""
-    names, _ = data.resolve(design.PRESETS[preset].data)
-    found = design.queue(preset, names)
+    names, _ = data.resolve(experiments.PRESETS[preset].data)
+    found = experiments.queue(preset, names)
     if not all(map(cache.holds, found)):
         raise RuntimeError(f"units of {preset} are missing; run `make reproduce PRESET={preset}`")
     return found, tuple(names)
@@ -136,7 +136,7 @@ def measure(preset: str = "paper", cores: Sequence[int] = CORES, threads: int = 
         "slept": slept(todo, threads),
     }
     for what, work in (
-        ("assembly", lambda: [run.assembled(t, preset, names) for t in design.table_names()]),
+        ("assembly", lambda: [run.assembled(t, preset, names) for t in experiments.table_names()]),
         ("loading", lambda: [data.load(name) for name in names]),
     ):
         started = time.monotonic()

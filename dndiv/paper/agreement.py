@@ -4,7 +4,7 @@ now."""
 import numpy as np
 import pandas as pd
 
-from dndiv.paper import design, files, report, tables
+from dndiv.paper import experiments, files, report, tables
 from dndiv.paper.claims import NOT_TESTED
 from dndiv.paper.files import REFERENCE
 
@@ -97,7 +97,7 @@ def standing() -> str:
     if not known:
         return "Whether the reference is stale is not known: it holds no keys of its units."
     try:
-        names = tuple(n for n in facts["data"] if n in design.PRESETS[facts["preset"]].data)
+        names = tuple(n for n in facts["data"] if n in experiments.PRESETS[facts["preset"]].data)
         now = reproduce.keys(facts["preset"], names, facts["data"])
     except ImportError as error:
         return f"Whether the reference is stale is not known: {error}."

@@ -9,7 +9,8 @@ from pathlib import Path
 import yaml
 
 from dndiv.paper import files, schema, tables
-from dndiv.paper.design import MUON, PRESETS
+from dndiv.paper.design import MUON
+from dndiv.paper.experiments import PRESETS
 from dndiv.paper.files import COEFFICIENTS, RATES, REFERENCE
 from dndiv.paper.names import ARCHIVED, DATA_SETS
 

@@ -4,7 +4,7 @@ import inspect
 
 import yaml
 
-from dndiv.paper import books, design, files
+from dndiv.paper import books, experiments, files
 from dndiv.paper.files import REFERENCE
 
 FILE = files.ROOT / "codecheck.yml"
@@ -27,7 +27,7 @@ def codecheck() -> str:
     found = {"claims.json": "Every verdict, with its estimate and interval."}
     for file in sorted((folder / "tables").iterdir()):
         name = file.name.split(".")[0]
-        experiment = design.EXPERIMENTS[design.source(name)[0]]
+        experiment = experiments.EXPERIMENTS[experiments.source(name)[0]]
         said = " ".join((inspect.getdoc(experiment) or name).split("\n\n")[0].split())
         found[f"tables/{file.name}"] = said
     for name, said in pictures.items():

@@ -10,7 +10,7 @@ from dndiv.paper import files
 @cache
 def read(file: Path) -> dict:
     """What coefficients.yml or rates.yml says, by the file's path."""
-    from dndiv.paper import schema  # it asks design, which asks here
+    from dndiv.paper import schema  # it asks experiments, which ask here
 
     return {files.COEFFICIENTS: schema.coefficients, files.RATES: schema.rates}[file](file)
 

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from dndiv.paper import code, files, notebooks, provenance, tables
 from dndiv.paper.code import Name
-from dndiv.paper.design import COMMON_DATA, EXPERIMENTS, PRESETS, queue, source, table_names, units
+from dndiv.paper.design import COMMON_DATA
+from dndiv.paper.experiments import EXPERIMENTS, PRESETS, queue, source, table_names, units
 from dndiv.paper.files import atomically
 from dndiv.paper.names import SERIES
 

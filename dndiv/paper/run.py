@@ -16,7 +16,17 @@ import torch
 from tqdm import tqdm
 
 from dndiv.checks import choose
-from dndiv.paper import cache, cluster, compute, data, design, files, products, provenance, tables
+from dndiv.paper import (
+    cache,
+    cluster,
+    compute,
+    data,
+    experiments,
+    files,
+    products,
+    provenance,
+    tables,
+)
 from dndiv.paper.design import Unit
 from dndiv.paper.names import COLUMNS
 
@@ -33,12 +43,12 @@ def table(name: str, preset: str, device: str = "auto", jobs: int | None = None)
     from dndiv.paper import reproduce  # which computes by what is here
 
     device, jobs = choose_device(device), _jobs(jobs)
-    sets, notice = data.resolve(design.PRESETS[preset].data)
+    sets, notice = data.resolve(experiments.PRESETS[preset].data)
     if notice:
         files.say(notice)  # no warning: whether a program stops at those is another's choice
     if reproduce.State(preset).holds(*reproduce.table_entry(name, preset, sets)):
         return tables.read(name, preset)
-    experiment, _ = design.source(name)
+    experiment, _ = experiments.source(name)
     if todo := missing(experiment, preset, sets):
         _compute(experiment, todo, device, jobs)
     return assembled(name, preset, sets)
@@ -51,22 +61,24 @@ def assembled(name: str, preset: str, names: Sequence[str]) -> pd.DataFrame:
 
 def _kept(name: str, preset: str, names: Sequence[str]) -> list[Path]:
     """Where the units of a table are."""
-    return [cache.path(unit) for unit in design.units(design.source(name)[0], preset, names)]
+    return [
+        cache.path(unit) for unit in experiments.units(experiments.source(name)[0], preset, names)
+    ]
 
 
 def _joined(name: str, kept: Sequence[Path]) -> pd.DataFrame:
-    part = design.source(name)[1]
+    part = experiments.source(name)[1]
     return part(pd.concat(map(tables.load, kept))).reset_index(drop=True)
 
 
 def missing(experiment: str, preset: str, names: Sequence[str]) -> list[Unit]:
     """The units of an experiment that are not on disk."""
-    return [u for u in design.units(experiment, preset, names) if not cache.holds(u)]
+    return [u for u in experiments.units(experiment, preset, names) if not cache.holds(u)]
 
 
 def all_missing(preset: str, names: Sequence[str], which: Collection[str]) -> list[Unit]:
     """Those of several experiments, as one queue, so that no process waits where one ends."""
-    return [unit for unit in design.queue(preset, names, which) if not cache.holds(unit)]
+    return [unit for unit in experiments.queue(preset, names, which) if not cache.holds(unit)]
 
 
 def compute_units(preset: str, todo: Sequence[Unit], device: str, jobs: int | None) -> None:
@@ -90,9 +102,9 @@ def cost(experiment: str, preset: str, names: Sequence[str]) -> dict:
     """What the units of an experiment on disk took, as ``_taken``; when, as intervals in which any
     of the timed_units, which know that, was computed; and memory of the largest. Units that are of
     an experiment before it, too, count there."""
-    before = itertools.takewhile(lambda other: other != experiment, design.EXPERIMENTS)
-    others = {unit for name in before for unit in design.units(name, preset, names)}
-    units = [u for u in design.units(experiment, preset, names) if u not in others]
+    before = itertools.takewhile(lambda other: other != experiment, experiments.EXPERIMENTS)
+    others = {unit for name in before for unit in experiments.units(name, preset, names)}
+    units = [u for u in experiments.units(experiment, preset, names) if u not in others]
     facts = [cache.facts(unit) for unit in units]
     spans = [(f["started"], f["ended"]) for f in facts if "started" in f]
     return _taken(units, facts) | {

@@ -15,15 +15,8 @@ from typing import Any
 
 import yaml
 
-from dndiv.paper.design import (
-    CONVOLUTIONAL,
-    GRID,
-    LEARNING_RATES,
-    MUON,
-    RIVALS,
-    SETTINGS,
-    table_names,
-)
+from dndiv.paper.design import CONVOLUTIONAL, GRID, LEARNING_RATES, MUON, RIVALS, SETTINGS
+from dndiv.paper.experiments import table_names
 from dndiv.paper.names import DATA, DATA_SETS, OPTIMIZERS, title
 
 SCHEDULES = ("constant", "annealed", "dynamic")

@@ -17,7 +17,7 @@ from pyarrow import compute, parquet
 
 from dndiv.checks import choose
 from dndiv.paper import files
-from dndiv.paper.design import PRESETS, table_names
+from dndiv.paper.experiments import PRESETS, table_names
 from dndiv.paper.files import REFERENCE, atomically
 
 # set by `make reproduce` for its notebooks: the preset whose tables and verdicts are current
