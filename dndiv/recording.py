@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.hooks import RemovableHandle
 
@@ -18,6 +19,8 @@ from dndiv.init import Layer, refuse_untouchable
 PACKED = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.Bilinear)
 # wrappers that shard or replicate a model, by name, for some of them are installed by few
 REFUSED = ("DataParallel", "FullyShardedDataParallel", "FSDPModule", "DeepSpeedEngine")
+
+TRIED = 8  # units of a layer whose way to the following one is looked at
 
 Choice = Iterable[str] | Callable[[str, Layer], bool] | None
 
@@ -107,6 +110,9 @@ class Recorder:
     def _record(self, layer, args, kwargs, output) -> None:
         if not layer.training or not torch.is_grad_enabled():
             return
+        weight = layer._parameters.get("weight")
+        if weight is not None and not isinstance(weight, nn.Parameter):
+            return  # ``torch.func.functional_call`` has put others in their place for a while
         if not self._values:
             self.calls[layer] = ()
             return
@@ -147,7 +153,8 @@ class Recorder:
         for layer in hidden:
             reached = [other for other, calls in fed.items() if layer in set().union(*calls)]
             alone = len(reached) == 1 and all(call == {layer} for call in fed[reached[0]])
-            if alone and inputs(reached[0]) % units(layer) == 0:
+            match = alone and inputs(reached[0]) % units(layer) == 0
+            if match and self._in_order(layer, reached[0]):
                 found[layer] = reached[0]
         for layer in hidden:
             if layer not in found:
@@ -155,11 +162,35 @@ class Recorder:
                 others = [self.names[l] for l in found]
                 raise ValueError(
                     f"the {units(layer)} units of layer {self.names[layer]!r} do not match the "
-                    f"inputs of one following layer that receives them alone (they reach "
-                    f"{into or 'none'}); "
+                    f"inputs of one following layer that receives them alone, and in their order, "
+                    f"as nn.Flatten has [samples, units, …] (they reach {into or 'none'}); "
                     + (f"choose others by layers=, of {others}" if others else "no layer fits")
                 )
         return found
+
+    def _in_order(self, layer: Layer, by: Layer) -> bool:
+        """Whether units of a layer reach those inputs of the following one that ``received`` takes
+        for theirs, and not some others, as where they were transposed or concatenated.
+
+        Asked of a few units, by gradients: the largest is that of the unit itself, even where a
+        normalization mixes them. Yes, where there are none."""
+        n, given = units(layer), self.of(by)[-1].given
+        edges = [GradientEdge(call.node, 0) for call in self.of(layer) if call.node]
+        # the same for all samples would vanish behind a batch normalization
+        waves = torch.arange(given.numel(), device=given.device).mul(0.7).cos().view_as(given)
+        positions = len(getattr(by, "kernel_size", ()))
+        for unit in range(0, n, max(1, n // TRIED)):
+            own = torch.zeros(n, inputs(by) // n, device=given.device)
+            own[unit] = 1
+            into = (own.view(-1, *[1] * positions) * waves).to(given.dtype)
+            try:
+                found = torch.autograd.grad(given, edges, into, True, allow_unused=True)
+            except RuntimeError:  # a part that is compiled keeps no graph for a second pass
+                return True
+            of_units = sum(units_first(layer, g).square().sum(1) for g in found if g is not None)
+            if isinstance(of_units, Tensor) and of_units[unit] < 0.99 * of_units.max():
+                return False
+        return True
 
     def _fed(self) -> dict[Layer, list[set[Layer | None]]]:
         """By layer, call by call: whose outputs reach its input in the graph of autograd, with no
@@ -251,7 +282,8 @@ def _chosen(names: dict[Layer, str], layers: Choice) -> dict[Layer, str]:
 def units_first(layer: Layer, values: Tensor) -> Tensor:
     """Outputs or inputs of a layer as [units, samples]; positions of a convolution are samples."""
     positions = len(getattr(layer, "kernel_size", ()))
-    return values.movedim(values.dim() - 1 - positions, 0).flatten(1)
+    moved = values.movedim(values.dim() - 1 - positions, 0)
+    return moved.flatten(1) if moved.dim() > 1 else moved[:, None]  # one sample without a batch
 
 
 def units(layer: Layer) -> int:

@@ -12,6 +12,7 @@ For Lightning, transformers and skorch there are adapters in ``dndiv.integration
 """
 
 import warnings
+import weakref
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -26,6 +27,9 @@ from dndiv.init import Layer, blocks
 from dndiv.recording import PACKED, Choice, Recorder, Watch, inputs, refuse_sharded, units_first
 from dndiv.techniques import Dose, by_shape
 
+PATIENCE = 1000  # training passes without a step of the optimizer, until something is said
+_AT_WORK: weakref.WeakSet["Reinforcement"] = weakref.WeakSet()
+
 
 class Reinforcement:
     """One technique on the hidden layers of a model, in a training loop of yours.
@@ -38,10 +42,11 @@ class Reinforcement:
 
     The activations of a layer are what the following layer receives, after normalization, pooling
     and dropout. Those of all calls count where a pass calls a layer several times, as a siamese
-    network does. Which layer follows, and that it receives nothing else, is read off the graph of
-    autograd; where a residual or an attention joins in, the first forward pass raises a ValueError
-    that names the layers to choose from. A flattened layer's units come first in what the following
-    one receives, as ``nn.Flatten`` has it.
+    network does. Which layer follows, that it receives nothing else, and that it receives the units
+    in their order, those of a flattened convolution as ``nn.Flatten`` has them, is read off the
+    graph of autograd; where a residual, an attention or a concatenation joins in, the first forward
+    pass raises a ValueError that names the layers to choose from. What is added without a gradient,
+    such as the model's input, cannot be seen there: leave such a layer out by ``layers``.
 
     ``reinitialize`` and ``redo`` act after every 100th step, if ``every`` says nothing else, on
     units that are dead: what reaches the following layer was 0 in every forward pass since the last
@@ -98,24 +103,30 @@ class Reinforcement:
         _refuse_idle(self.dose)
         self.optimizers = [optimizer] if isinstance(optimizer, Optimizer) else list(optimizer)
         self.activation, self.steps = activation, 0
-        self._copied = False
+        self._passes, self._stepping, self._copied = 0, False, False
         self._asked = coefficient == 0  # whether somebody has added the penalty to a loss
+        self._added_to: set[nn.Module] = set()
         self._judged: set[Layer] = set()  # of which some mini-batch was large enough
         self._generator = streams.generator("redraw", seed)
         of_weights = self.dose.technique.looks_at == "weights"
         self._redraws = self.dose.technique.change is not None and not of_weights
         self._record = Recorder(
-            model, layers, not of_weights, activation is not None, self._redraws, self._treated
+            model, layers, not of_weights, activation is not None, self._redraws, self._seen
         )
         self._refuse_at_once()
         # the order of calls, which layers are treated then, and which receive their outputs
         self._order: list[Layer] = []
+        self._frozen: list[bool] = []
         self._hidden: list[Layer] = []
         self._receivers: dict[Layer, Layer] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         if coefficient > 0:  # at 0 not even a hook is left
-            after = self.optimizers[-1].register_step_post_hook(Watch(self._after_step))
-            self._handles = [*self._record.attach(), after]
+            self._warn_of_another()
+            last = self.optimizers[-1]
+            before = last.register_step_pre_hook(Watch(self._before_step))
+            after = last.register_step_post_hook(Watch(self._after_step))
+            self._handles = [*self._record.attach(), before, after]
+            _AT_WORK.add(self)
         packed = [n for n, m in self._record.model.named_modules() if isinstance(m, PACKED)]
         if packed and layers is None and self.dose.technique.looks_at != "outputs":
             warnings.warn(
@@ -132,10 +143,12 @@ class Reinforcement:
                 "never added to a loss",
                 stacklevel=2,
             )
+        self._warn_of_no_step()
         for handle in self._handles:
             handle.remove()
         self._handles = []
         self._record.calls.clear()
+        _AT_WORK.discard(self)
 
     def __enter__(self):
         return self
@@ -144,7 +157,7 @@ class Reinforcement:
         self.remove()
 
     def __getstate__(self):  # a copy has no hooks, for the copy of the model has none
-        return self.__dict__ | {"_handles": [], "_copied": True}
+        return self.__dict__ | {"_handles": [], "_added_to": set(), "_copied": True}
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs beside the states of model and optimizer: steps, random stream,
@@ -179,6 +192,8 @@ class Reinforcement:
                     f"layer {name!r} has {inputs(layer)} inputs, and {len(seen)} in the state"
                 )
             alive[layer] = seen.to(layer.weight.device, copy=True)
+        if not isinstance(state["steps"], int) or state["steps"] < 0:
+            raise ValueError(f"the state's steps are {state['steps']!r}, not a number of steps")
         self.steps, self._record.alive = state["steps"], alive
         self._generator.set_state(state["random"].cpu())
 
@@ -209,7 +224,8 @@ class Reinforcement:
             outgoing = [last.weight, bias]
         with torch.autocast(total.device.type, enabled=False):
             outgoing = [_at_least_single(v) for v in outgoing]
-            for _, rows in by_shape([_at_least_single(v) for v in values]):
+            # of an empty mini-batch there is nothing to say
+            for _, rows in by_shape([_at_least_single(v) for v in values if v.numel()]):
                 c = self._coefficient(partial(technique.redundancy, rows))
                 total = total + (c * technique.penalty(rows, *outgoing)).sum()
             return total
@@ -219,10 +235,17 @@ class Reinforcement:
         """Add the penalty to the loss that a module returns, for a loop that cannot be edited.
 
         What ``criterion(model(x), y)`` returns has the penalty in it, so that its gradient is right
-        however the loop scales and accumulates the loss. After an evaluation pass, and without
-        gradients, nothing is added. Raises ValueError unless the criterion is a module, such as
-        ``nn.CrossEntropyLoss()``, and its loss a mean over samples.
+        however the loop scales and accumulates the loss; where the criterion is called several
+        times in a step, each time. After an evaluation pass, and without gradients, nothing is
+        added. Raises ValueError unless the criterion is a module, such as
+        ``nn.CrossEntropyLoss()``, and its loss a mean over samples, and where the penalty is added
+        to it already.
         """
+        if criterion in self._added_to:
+            raise ValueError(
+                f"the penalty is added to this {type(criterion).__name__} already, and would count "
+                "twice"
+            )
         if getattr(criterion, "reduction", "mean") != "mean":
             raise ValueError(
                 f"{type(criterion).__name__} has reduction={criterion.reduction!r}; a penalty is "
@@ -240,6 +263,7 @@ class Reinforcement:
             return loss + self.penalty()
 
         if self._handles:  # else there is nothing to add
+            self._added_to.add(criterion)
             self._handles.append(criterion.register_forward_hook(Watch(add)))
 
     def _coefficient(self, measured: Callable[[], Tensor]) -> Tensor | float:
@@ -257,14 +281,43 @@ class Reinforcement:
     # ---------------------------------------------------------------------------- what is treated
     def _treated(self) -> list[Layer]:
         """The hidden layers that are treated, in the order of their calls; looked at again where
-        that has changed."""
+        that has changed, or what of them is frozen."""
         order = list(self._record.calls) or self._order
         if not order:
             self._record.of(next(iter(self._record.names)))  # there is none
-        if order != self._order:
+        frozen = [not layer.weight.requires_grad for layer in order]
+        if order != self._order or frozen != self._frozen and self._record.calls:
             self._plan(order)
-            self._order = order
+            self._order, self._frozen = order, frozen
         return self._hidden
+
+    def _seen(self) -> None:
+        """After every training pass."""
+        self._treated()
+        self._passes += 1
+        if self._passes == PATIENCE:
+            self._warn_of_no_step()
+
+    def _warn_of_no_step(self) -> None:
+        due = self.dose.every or self.dose.technique.every  # by then something was to be done
+        waited = self._handles and self._passes >= due and not self.steps
+        if waited and self.dose.technique.change:
+            warnings.warn(
+                f"{self.dose.name} has changed nothing in {self._passes} passes: no step() of the "
+                f"{type(self.optimizers[-1]).__name__} that it was given was seen; give it the "
+                "optimizer whose step() the loop calls",
+                stacklevel=3,
+            )
+
+    def _warn_of_another(self) -> None:
+        for other in _AT_WORK:
+            same = other.dose.technique is self.dose.technique
+            if same and {*other._record.chosen} & {*self._record.chosen}:
+                warnings.warn(
+                    f"{self.dose.name} is at work on these layers already, and would act twice: "
+                    "remove() the other Reinforcement first",
+                    stacklevel=4,
+                )
 
     def _plan(self, order: list[Layer]) -> None:
         refuse_sharded(self._record.model)
@@ -286,11 +339,26 @@ class Reinforcement:
             return
         self._receivers = self._record.receivers(self._hidden)
         self._hidden = list(self._receivers)
+        if self._redraws:
+            self._refuse_tied({**self._receivers, **dict.fromkeys(self._receivers.values())})
         for layer in {**self._receivers, **dict.fromkeys(self._receivers.values())}:
             if self._redraws and not _redrawable(layer):
                 raise ValueError(
                     f"{self.dose.name} treats linear layers and plain two-dimensional "
                     f"convolutions, not layer {names[layer]!r}, {layer}; choose others by layers="
+                )
+
+    def _refuse_tied(self, layers: Iterable[Layer]) -> None:
+        """Raise ValueError where what is redrawn, or zeroed, is a weight of something else, too."""
+        model = self._record.model
+        by_name = dict(model.named_parameters(remove_duplicate=False))
+        for layer in layers:
+            tied = [name for name, p in by_name.items() if p is layer.weight]
+            if len(tied) > 1:
+                raise ValueError(
+                    f"{self.dose.name} would change {' and '.join(map(repr, tied))}, which are one "
+                    f"weight: leave layer {self._record.names[layer]!r} and the one before it out "
+                    "by layers="
                 )
 
     def _parameters(self) -> dict[Tensor, None]:
@@ -354,13 +422,19 @@ class Reinforcement:
             )
 
     # -------------------------------------------------------------------------------- the changes
+    def _before_step(self, *_) -> None:
+        self._stepping = True
+
     @torch.no_grad()
     def _after_step(self, *_) -> None:
+        if not self._stepping:  # a step that calls that of its superclass ends twice
+            return
+        self._stepping = False
         self.steps += 1
         technique = self.dose.technique
         if technique.change and self.dose.due(self.steps):
             treated = self._trained(self._treated())
-            if self._redraws and self._record.calls:
+            if self._redraws and self._record.calls and self._some_samples():
                 for layer in treated:
                     following = self._receivers[layer]
                     if self._trained([following]):
@@ -374,6 +448,12 @@ class Reinforcement:
                             stacklevel=2,
                         )
                 self._record.alive.clear()
+            elif self._redraws and not self._record.calls:
+                warnings.warn(
+                    f"{self.dose.name} is due and looks at nothing, for no training pass was seen "
+                    "since the last step: call the model in training mode, with gradients on",
+                    stacklevel=2,
+                )
             elif not self._redraws:
                 for block in [b for layer in treated for b in blocks(layer, layer.weight)]:
                     # whatever the strides of the weight
@@ -381,6 +461,12 @@ class Reinforcement:
                     c = self._coefficient(partial(technique.redundancy, rows))
                     block.copy_(technique.change(rows, c).view_as(block))
         self._record.calls.clear()
+
+    def _some_samples(self) -> bool:
+        """Whether the first process's latest mini-batch is not empty."""
+        calls = [call for of_layer in self._record.calls.values() for call in of_layer]
+        some = all(call.given.numel() for call in calls)
+        return bool(self._of_first_rank(torch.tensor([some], device=calls[0].given.device).int()))
 
     def _renew(self, layer: Layer, following: Layer) -> None:
         """Change redundant units of a layer, and forget what the optimizers remember of them."""
@@ -432,8 +518,10 @@ class Reinforcement:
         if parameter is None:
             return
         for optimizer in self.optimizers:
-            for kept in optimizer.state.get(parameter, {}).values():
-                if isinstance(kept, Tensor) and kept.shape == parameter.shape:
+            for name, kept in optimizer.state.get(parameter, {}).items():
+                # the step sizes of Rprop, and the averages of ASGD, are no memory of gradients
+                of_gradients = name not in ("step_size", "ax")
+                if of_gradients and isinstance(kept, Tensor) and kept.shape == parameter.shape:
                     yield kept
 
     def _of_first_rank(self, values: Tensor) -> Tensor:
