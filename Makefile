@@ -53,8 +53,14 @@ test-browser: setup
 
 setup: $(VENV)/ready
 
+# an environment that came along with a copy of the checkout would run the code of the first
+MOVED := $(shell [ ! -f $(VENV)/place ] || [ "$$(cat $(VENV)/place)" = "$(CURDIR)" ] || echo moved)
+.PHONY: moved
+moved:
+	@echo "$(VENV) belongs to another checkout and is made anew."; rm -rf $(VENV)
+
 # by uv, in half the time of pip; and by pip where uv cannot, as behind an index that only pip.conf names
-$(VENV)/ready: requirements.lock pyproject.toml
+$(VENV)/ready: requirements.lock pyproject.toml $(MOVED)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Installing the pinned environment into $(VENV): about 6 GB, some minutes."
@@ -65,6 +71,7 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	$(VENV)/bin/uv pip install --quiet --python $(PY) --require-hashes -r requirements.lock || \
 	  $(PY) -m pip install --quiet --progress-bar off --no-compile --require-hashes -r requirements.lock
 	$(PY) -m pip install --quiet --progress-bar off --no-deps --no-build-isolation -e .
+	@echo "$(CURDIR)" > $(VENV)/place
 	@echo "$$(( $$(date +%s) - $$(cat $(VENV).started) )) seconds" > $@ && rm -f $(VENV).started
 
 # lint, format and types; `pre-commit install` does the same before every commit

@@ -390,3 +390,33 @@ def test_the_module_runs_as_a_command():
         [sys.executable, "-m", "dndiv", "--help"], capture_output=True, text=True
     )
     assert result.returncode == 0 and "notebook" in result.stdout
+
+
+def test_a_copied_checkout_makes_an_environment_of_its_own(tmp_path):
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text("utf8"), "utf8")
+    for name in ("requirements.lock", "pyproject.toml"):
+        (tmp_path / name).write_text("")
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "ready").write_text("9 seconds\n")
+
+    def planned(place):
+        (tmp_path / ".venv" / "place").write_text(f"{place}\n")
+        run = subprocess.run(["make", "-n", "setup"], cwd=tmp_path, capture_output=True, text=True)
+        return run.stdout
+
+    assert "Nothing to be done" in planned(tmp_path)
+    said = planned("/elsewhere")
+    assert "rm -rf .venv" in said and said.index("rm -rf") < said.index("-m venv .venv")
+
+
+def test_a_notebook_elsewhere_does_not_replace_the_one_of_its_name(tmp_path, capsys):
+    copy = tmp_path / "05_initialization.ipynb"
+    copy.write_text((notebooks.FOLDER / copy.name).read_text("utf8"), "utf8")
+    assert commands.main(["notebook", str(copy), "--preset", "smoke"]) == 1
+    assert "give it another name" in capsys.readouterr().err
+
+
+def test_coverage_of_too_few_seeds_says_so(here, monkeypatch, capsys):
+    monkeypatch.setattr("dndiv.paper.coverage.populations", lambda read, rates: iter(()))
+    assert commands.main(["coverage", "--preset", "smoke"]) == 1
+    assert "simulate the coverage of the paper preset" in capsys.readouterr().err

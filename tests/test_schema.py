@@ -13,6 +13,7 @@ from dndiv.paper import claims, commands, files, schema
 
 CLAIMS, COEFFICIENTS, ASSUMPTIONS = files.CLAIMS, files.COEFFICIENTS, files.ASSUMPTIONS
 LOADS = {CLAIMS: claims.load, COEFFICIENTS: schema.coefficients, ASSUMPTIONS: schema.assumptions}
+LOADS[files.RATES] = schema.rates
 
 
 @pytest.mark.parametrize("file", LOADS, ids=lambda file: file.name)
@@ -38,6 +39,7 @@ def test_every_rule_has_its_needs_and_schedules_are_the_library_s():
         ("  published: 0.40", "  published: 0.4\n  published: 0.5", "published: found it twice"),
         ("\nescape:", "\nearly-40:", "early-40: found it twice, expected it once"),
         ("  table: early\n", "  table: erly\n", "table: found 'erly', expected one of directions,"),
+        ("notebook: 06_early_epochs", "notebook: 06", "notebook: found '06', expected one of 00_"),
         ("  rule: early_accuracy", "  rule: guess", "rule: found 'guess', expected one of "),
         ("  rule: early_accuracy\n", "", "found only sentence, .*, expected also rule"),
         ("  treated: decorrelated\n", "", "expected also treated"),
@@ -72,6 +74,13 @@ def test_a_fault_in_claims_yml_is_named_with_its_line(tmp_path, old, new, said):
     line = int(str(error.value).split("line ")[1].split(":")[0])
     changed = text[: text.index(old)].count("\n") + 1
     assert abs(line - changed) <= 26 or "twice" in said  # of the entry that it is in
+
+
+def test_a_start_that_does_not_compete_has_no_rate(tmp_path):
+    file = tmp_path / "rates.yml"
+    file.write_text("MNIST tiny sgd later:\n  decorelated: 0.1\n", "utf8")
+    with pytest.raises(ValueError, match="found 'decorelated', expected one of default, "):
+        schema.rates(file)
 
 
 def test_a_line_is_the_line(tmp_path):

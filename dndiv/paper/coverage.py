@@ -21,6 +21,7 @@ from dndiv.paper import claims, design, files, outcomes, tables
 from dndiv.paper.effects import interval, of_ratio, ratio
 from dndiv.paper.files import REFERENCE
 from dndiv.paper.names import CELL
+from dndiv.paper.report import INTEREST
 
 RATES = ("usual", "best", "later")
 SEEDS = (10, 20, 30, 50)
@@ -28,7 +29,6 @@ USED = "as used"  # as many seeds as the comparison itself has
 DRAWS = 1000
 FEWER_DRAWS, RESAMPLES = 60, 400  # of bootstraps, which are dear
 SEED = 20240229
-MARGIN = 0.01  # the smallest effect of interest, of an accuracy
 ROUNDING = 1e-12  # an interval that is a point holds itself
 
 Bounds = tuple[np.ndarray, np.ndarray]
@@ -161,13 +161,13 @@ def judged(
     t: np.ndarray, b: np.ndarray, seeds: int, candidate: Callable, draws: int = DRAWS
 ) -> tuple[float, float, float]:
     """The share of draws of some seeds from a population whose interval holds the truth, and, where
-    the truth is made 0, the shares that lie above it, and above ``MARGIN``."""
+    the truth is made 0, the shares that lie above it, and above ``INTEREST``."""
     picked = np.random.default_rng(SEED).integers(len(t), size=(draws, seeds))
     truth = t.mean() / b.mean() - 1
     low, high = candidate(t[picked], b[picked])
     holds = (low <= truth + ROUNDING) & (truth - ROUNDING <= high)
     null, _ = candidate((t / (1 + truth))[picked], b[picked])
-    return holds.mean(), (null > ROUNDING).mean(), (null > MARGIN).mean()
+    return holds.mean(), (null > ROUNDING).mean(), (null > INTEREST).mean()
 
 
 def table(read: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
@@ -175,10 +175,15 @@ def table(read: Callable[[str], pd.DataFrame]) -> pd.DataFrame:
 
     read: gives a table by its name. Columns: rates, interval, seeds; coverage and worst_coverage,
     the mean over populations and the smallest; of draws without an effect, the mean and the largest
-    share whose interval lies above 0 (false_above, worst_false_above) and above ``MARGIN``
+    share whose interval lies above 0 (false_above, worst_false_above) and above ``INTEREST``
     (false_reproduced, worst_false_reproduced); populations, their number.
     """
     rows, people_at = [], {rates: list(populations(read, rates)) for rates in RATES}
+    if short := [rates for rates, people in people_at.items() if not people]:
+        raise ValueError(
+            f"no comparison at {', '.join(short)} rates has {SEEDS[0] // 2} seeds or more to draw "
+            "from: simulate the coverage of the paper preset, or of the reference"
+        )
     for (rates, people), (name, candidate) in product(people_at.items(), CANDIDATES.items()):
         draws = FEWER_DRAWS if candidate in BOOTSTRAPS else DRAWS
         for seeds in (*SEEDS, USED):

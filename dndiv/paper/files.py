@@ -15,6 +15,7 @@ for _setting in ("DNDIV_RESULTS", "DNDIV_DATA", "DNDIV_DATA_SOURCE"):
     if (_given := os.environ.get(_setting)) and "://" not in _given:
         os.environ[_setting] = str(Path(_given).expanduser().absolute())
 RESULTS = Path(os.environ.get("DNDIV_RESULTS") or ROOT / "results")
+NOTEBOOKS = ROOT / "notebooks"
 COEFFICIENTS = ROOT / "coefficients.yml"
 RATES = ROOT / "rates.yml"
 CLAIMS = ROOT / "claims.yml"

@@ -11,7 +11,7 @@ from pathlib import Path
 from dndiv.checks import choose
 from dndiv.paper import files, pictures, provenance, tables
 
-FOLDER = files.ROOT / "notebooks"
+FOLDER = files.NOTEBOOKS
 KERNEL = "python3"  # the one that ipykernel puts into every environment
 KERNEL_ARGUMENTS = [
     "--IPKernelApp.log_level=ERROR",  # no warning for every kernel that it listens on loopback
@@ -57,6 +57,12 @@ def execute(source: Path, preset: str, device: str) -> int:
         files.say(
             f"{source}: has no parameter {', '.join(sorted(unknown))}; it has "
             f"{', '.join(known) or 'none'}. Declare it in the cell tagged 'parameters'."
+        )
+        return 1
+    if source.parent != FOLDER and (FOLDER / source.name).exists():
+        files.say(
+            f"{source}: is not in {FOLDER}, and its executed copy would replace that of the one "
+            f"there which has its name; give it another name"
         )
         return 1
     target = files.place(executed(source, preset))

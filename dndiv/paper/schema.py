@@ -15,7 +15,17 @@ from typing import Any
 
 import yaml
 
-from dndiv.paper.design import CONVOLUTIONAL, GRID, LEARNING_RATES, MUON, RIVALS, SETTINGS
+from dndiv.paper import files
+from dndiv.paper.design import (
+    CONVOLUTIONAL,
+    CONVOLVED,
+    GRID,
+    LEARNING_RATES,
+    MUON,
+    PEERS,
+    RIVALS,
+    SETTINGS,
+)
 from dndiv.paper.experiments import table_names
 from dndiv.paper.names import DATA, DATA_SETS, OPTIMIZERS, title
 
@@ -177,7 +187,7 @@ def claims(file: Path, rules: Collection[str], verdicts: Iterable[str]) -> dict[
     checks = {
         "sentence": text,
         "published": Number(),
-        "notebook": text,
+        "notebook": one_of(sorted(path.stem for path in files.NOTEBOOKS.glob("*.ipynb"))),
         "table": one_of(table_names()),
         "rule": one_of(rules),
         "treated": text,
@@ -216,7 +226,8 @@ def coefficients(file: Path) -> dict:
 
 def rates(file: Path) -> dict:
     """ "data setting optimizer" → start → learning rate; with "later" behind, after training."""
-    return load(file, keyed(_cell("data set, "), lambda _: keyed(text, lambda _: Number(1e-12))))
+    starts = one_of(dict.fromkeys((*PEERS, *CONVOLVED)))
+    return load(file, keyed(_cell("data set, "), lambda _: keyed(starts, lambda _: Number(1e-12))))
 
 
 def _cell(before: str) -> Check:
