@@ -189,7 +189,7 @@ def as_text(results: list[Result]) -> str:
     return _with_footnote(table)
 
 
-def asmarkdown(results: list[Result]) -> str:
+def as_markdown(results: list[Result]) -> str:
     """The same table for README and notebooks."""
     return _with_footnote(markdown([HEADER, *rows(results)]))
 
