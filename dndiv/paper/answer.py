@@ -89,8 +89,8 @@ def _instead(results: list[Result], trained_on: pd.DataFrame) -> str:
         f"{findings.start_title(start)} ({SOURCE}): {spread((r.estimate for r in few), percent)} "
         f"on fresh seeds, {surely(few)} ({seeds(r.n for r in few)}); after "
         f"{design.LASTING_EPOCHS} epochs {spread((r.estimate for r in last), percent)}, "
-        f"{surely(last)} ({seeds(r.n for r in last)}{_never(trained_on, start)}). In other "
-        "networks: the table below"
+        f"{surely(last)} ({seeds(r.n for r in last)}{_never(trained_on, start)}). Elsewhere: "
+        "the table below"
     )
 
 
@@ -98,15 +98,14 @@ SOURCE = "[Lee, Kim, Yang & Choi 2024](https://arxiv.org/abs/2311.03733)"
 
 
 def _never(trained_on: pd.DataFrame, start: str) -> str:
-    """What a start changes on images after the last epoch where on some seeds the default never
-    learns, without these."""
+    """What a start changes on images after the last epoch on the seeds whose networks learn from
+    both, where some do not."""
     found = findings.retuned(trained_on)
-    found = found[(found.treated == start) & (found.data != names.SERIES) & (found.dead > 0)]
-    learning = found[found.when == "learning"]
-    if learning.empty:
+    found = found[(found.treated == start) & (found.data != names.SERIES)]
+    if not found.dead.any():
         return ""
-    where = " and ".join(learning.setting.unique())
-    return f"; {where} where the default learns at all {spread(learning.estimate, percent)}"
+    learning = found[found.when == "learning"]
+    return f"; where the default learns at all {spread(learning.estimate, percent)}"
 
 
 def _rates(results: list[Result], at_best: pd.DataFrame, trained_on: pd.DataFrame) -> str:
