@@ -27,7 +27,7 @@ def small(results, monkeypatch):
     from dndiv.paper import data, design, experiments, reproduce, run
 
     units = [design.Training("Digits", "tiny", "sgd", ("default",), (0,), epochs=1)]
-    monkeypatch.setattr(design, "EXPERIMENTS", {"small": lambda preset, names: units})
+    monkeypatch.setattr(experiments, "EXPERIMENTS", {"small": lambda preset, names: units})
     monkeypatch.setattr(reproduce, "EXPERIMENTS", experiments.EXPERIMENTS)
     monkeypatch.setattr(design, "PARTS", {})
     monkeypatch.setattr(run.products, "rate", lambda *_: 50.0)

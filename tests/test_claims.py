@@ -314,7 +314,7 @@ class TestReference:
             assert "<!-- begin " in text and report.generated(text, self.folder) == text
         for result in self.committed:  # and would notice
             assert sum(f"| `{result.claim}` |" in text for text in pages) == 1
-        [text] = re.findall("<!-- begin claims -->.*<!-- end claims -->", pages[0], re.DOTALL)
+        [text] = re.findall("<!-- begin claims -->.*<!-- end claims -->", pages[1], re.DOTALL)
         wrong = text.replace("undecided in", "reproduced in")
         assert wrong != text and report.generated(wrong, self.folder) == text
         with pytest.raises(

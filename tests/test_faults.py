@@ -40,6 +40,7 @@ from dndiv.paper import (
     coverage,
     data,
     design,
+    experiments,
     files,
     names,
     notebooks,
@@ -362,7 +363,7 @@ def test_inside_another_repository_its_commit_is_not_recorded(tmp_path, monkeypa
 def six(small, monkeypatch):
     """Starts ``run`` of six units in a process of its own: (process, what it says)."""
     of = [design.Training("Digits", "tiny", "sgd", ("default",), (s,), epochs=2) for s in range(6)]
-    for module in (design, reproduce):
+    for module in (experiments, reproduce):
         monkeypatch.setattr(module, "EXPERIMENTS", {"small": lambda preset, names: of})
     data.checksum("Digits")
 

@@ -152,8 +152,8 @@ def test_what_changes_in_the_results_changes_in_the_words(changed):
     shutil.copy(changed / "figures" / "init_welch.png", changed / "figures" / "brand_new.png")
     after = page.content("quick")
     text = page.html(after)
-    assert "on other seeds in 6 and 5" in before["findings"] and not before["notice"]
-    assert "on other seeds in 5 and 6" in after["findings"]
+    assert "; the others -13.5 % to " in before["findings"] and not before["notice"]
+    assert "; the others -98.7 % to " in after["findings"]
     assert all(t in text for t in ("-98.7\N{NO-BREAK SPACE}%", "9.8.7", "ONLY &lt;b&gt;DIGITS"))
     assert not before["differences"] and "the opposite, registered" in after["differences"][0]
     assert [s.title for s in after["sections"] if s.pictures][-1] == "Other pictures"

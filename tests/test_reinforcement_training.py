@@ -652,12 +652,12 @@ def test_packed_weights_are_left_alone_with_a_word():
     model = nn.Sequential(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), nn.Linear(8, 3))
     before = copy.deepcopy(model.state_dict())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-    with pytest.warns(UserWarning, match="leaves the packed weights of '0.self_attn' alone"):
-        Reinforcement(model, optimizer, "orthogonal_step", 0.5, every=1)
     with warnings.catch_warnings(action="error"):
         Reinforcement(model, optimizer, "orthogonal_step", 0.5, layers=["0.linear1"]).remove()
         # of the last hidden layer's outputs alone, and takes no layers=
         Reinforcement(model, optimizer, "prediction_diversity", 0.5).remove()
+    with pytest.warns(UserWarning, match="leaves the packed weights of '0.self_attn' alone"):
+        Reinforcement(model, optimizer, "orthogonal_step", 0.5, every=1)
     model(torch.randn(2, 5, 8)).sum().backward()
     optimizer.step()
     changed = {k for k, v in model.state_dict().items() if not torch.equal(v, before[k])}

@@ -3,7 +3,7 @@
 import pytest
 
 from dndiv.bench import scale
-from dndiv.paper import cache, design, run
+from dndiv.paper import cache, design, experiments, run
 from dndiv.paper.design import Training
 
 
@@ -11,7 +11,7 @@ from dndiv.paper.design import Training
 def computed(results, monkeypatch):
     """Four units on disk, as all that a preset has; the first is the longest."""
     units = [Training("Digits", "tiny", "sgd", ("default",), (s,), epochs=1) for s in range(4)]
-    monkeypatch.setattr(design, "EXPERIMENTS", {"small": lambda preset, names: units})
+    monkeypatch.setattr(experiments, "EXPERIMENTS", {"small": lambda preset, names: units})
     monkeypatch.setattr(design, "PARTS", {})
     for unit in units:
         unit, rows, facts = run._run(unit, "cpu")
