@@ -89,8 +89,8 @@ def _instead(results: list[Result], trained_on: pd.DataFrame) -> str:
         f"{findings.start_title(start)} ({SOURCE}): {spread((r.estimate for r in few), percent)} "
         f"on fresh seeds, {surely(few)} ({seeds(r.n for r in few)}); after "
         f"{design.LASTING_EPOCHS} epochs {spread((r.estimate for r in last), percent)}, "
-        f"{surely(last)} ({seeds(r.n for r in last)}{_never(trained_on, start)}). Elsewhere: "
-        "the table below"
+        f"{surely(last)} ({seeds(r.n for r in last)}{_never(trained_on, start)}). Other "
+        "networks: the table in the readme"
     )
 
 
