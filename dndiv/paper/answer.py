@@ -15,6 +15,7 @@ from dndiv.paper.report import measured, percent, share, spread
 # the tables that the five lines, and the table, are made of
 LINES = ("early", "peers", "leaders", "later_rates", "later")
 STARTS = ("peers", "leaders", "later", "convolution", "convolution_leaders")
+SOURCE = "[Lee, Kim, Yang & Choi 2024](https://arxiv.org/abs/2311.03733)"  # of deep-narrow
 
 
 # -------------------------------------------------------------------------------- the five lines
@@ -63,13 +64,13 @@ def _used(results: list[Result], fresh: pd.DataFrame) -> str:
     alive = [r for r in series if r.setting not in dead]
     hardly = [r for r in again if r.setting in dead]
     better, worse = count(again, claims.REPRODUCED), len(opposite(again))
-    where = f", and in {_how_many(hardly)} in which the default hardly learns" * bool(hardly)
+    where = f", and in {how_many(hardly)} in which the default hardly learns" * bool(hardly)
     return (
         f"{_advised(better, worse, len(again))} Where both have their best rates, it is surely "
         f"better than PyTorch's default by more than {share(again[0].margin)} in "
-        f"{_how_many(few + flat)} settings on images with up to five layers, surely worse in "
+        f"{how_many(few + flat)} settings on images with up to five layers, surely worse in "
         f"{len(opposite(few + flat))} ({seeds(r.n for r in few + flat)}); better in "
-        f"{_how_many(alive)} on {names.title(names.SERIES, names.DATA)}{where}"
+        f"{how_many(alive)} on {names.title(names.SERIES, names.DATA)}{where}"
     )
 
 
@@ -92,9 +93,6 @@ def _instead(results: list[Result], trained_on: pd.DataFrame) -> str:
         f"{surely(last)} ({seeds(r.n for r in last)}{_never(trained_on, start)}). Other "
         "networks: the table in the readme"
     )
-
-
-SOURCE = "[Lee, Kim, Yang & Choi 2024](https://arxiv.org/abs/2311.03733)"
 
 
 def _never(trained_on: pd.DataFrame, start: str) -> str:
@@ -140,7 +138,7 @@ def _tried(results: list[Result]) -> str:
     return (
         f"At the default's best learning rate, tuned by held-out inputs, they surely gain more "
         f"than {share(every[0].margin)} in {len(good)} of {len(off + good + rest)} combinations of "
-        f"technique and setting, and are best left out in {len(off)}. {without_scale(good)}. The "
+        f"technique and setting; in {len(off)} tuning leaves them out. {without_scale(good)}. The "
         f"first, {names.title(first.group, names.TECHNIQUES)}, has {measured(vars(first))} over "
         "all settings"
     )
@@ -234,7 +232,7 @@ def _of_forty(found: list[Result]) -> str:
     there = [r for r in found if r.verdict in claims.REPRODUCED]
     by_scale = sum(r.carried_by == "scale" for r in there)
     return (
-        f"in {_how_many(found)} settings, in {by_scale} of these by scale; surely worse in "
+        f"in {how_many(found)} settings, in {by_scale} of these by scale; surely worse in "
         f"{len(opposite(found))}"
     )
 
@@ -243,8 +241,8 @@ def _of_redundancy(found: list[Result]) -> str:
     early = [r for r in found if r.group == "early accuracy"]
     flat, deep = ([r for r in early if ("shallow" in r.setting) is one] for one in (True, False))
     return (
-        f"half of the units near duplicates at the start cost early accuracy in {_how_many(deep)} "
-        f"settings with several layers, {_how_many(flat)} with one"
+        f"half of the units near duplicates at the start cost early accuracy in {how_many(deep)} "
+        f"settings with several layers, {how_many(flat)} with one"
     )
 
 
@@ -253,8 +251,8 @@ def _of_diversity(found: list[Result]) -> str:
         [r for r in found if r.group == group] for group in ("rank correlation", "lesion test")
     )
     return (
-        f"it goes with final accuracy in {_how_many(goes)} settings; units that resemble another "
-        f"are missed less in {_how_many(missed)}"
+        f"it goes with final accuracy in {how_many(goes)} settings; units that resemble another "
+        f"are missed less in {how_many(missed)}"
     )
 
 
@@ -353,7 +351,7 @@ def both(found: list[Result]) -> str:
     return f"{count(found, claims.REPRODUCED)} and {len(opposite(found))}"
 
 
-def _how_many(found: list[Result]) -> str:
+def how_many(found: list[Result]) -> str:
     return f"{count(found, claims.REPRODUCED)} of {len(found)}"
 
 

@@ -7,7 +7,7 @@ from statistics import fmean
 import pandas as pd
 
 from dndiv.paper import answer, claims, design, findings, names, outcomes, report
-from dndiv.paper.answer import early_accuracy, middle, seeds, settings, together
+from dndiv.paper.answer import early_accuracy, how_many, middle, seeds, settings, together
 from dndiv.paper.claims import OFF, Result
 from dndiv.paper.names import CELL
 from dndiv.paper.report import MARK, measured, percent, share, spread
@@ -207,7 +207,7 @@ def _techniques(results: list[Result]) -> str:
     ]
     worst = min(acting, key=lambda r: r.estimate, default=None)
     lowest = worst and (
-        f". The lowest estimate: {worst.group.replace('_', ' ')}, {worst.setting}, "
+        f". The lowest estimate: {names.title(worst.group, names.TECHNIQUES)}, {worst.setting}, "
         f"{measured(vars(worst))} (`{worst.claim}`, {worst.said})"
     )
     return (
@@ -235,13 +235,14 @@ def _redundant(results: list[Result]) -> str:
     wide = settings(results, "small-suffices")
     return (
         f"half of the units near duplicates at the start cost early accuracy in "
-        f"{_how_many(deep)} settings with several hidden layers "
+        f"{how_many(deep)} settings with several hidden layers "
         f"({spread((r.estimate for r in deep), share)}), in "
-        f"{_how_many(flat)} with one ({seeds(r.n for r in early)}). Within a setting, diversity "
+        f"{how_many(flat)} with one ({seeds(r.n for r in early)}). Within a setting, diversity "
         f"after the first epoch and final accuracy correlate: {measured(vars(correlated))} in the "
         f"mean of {len(each)}, {spread(each, report.correlation)}. How much a unit resembles "
         f"another goes with the accuracy that is lost without it, {measured(vars(alike))}: what "
-        f"resembles another is not missed less; of interest would be ρ from {missed.margin} on. "
+        f"resembles another is {'' if missed.low > 0 else 'not '}missed less; of interest is ρ "
+        f"from {missed.margin} on. "
         f"Of the accuracy of layers of 256 less than {share(wide[0].margin)} is lost: "
         f"{_sizes(wide)} ({seeds(r.n for r in wide)})"
     )
@@ -250,15 +251,11 @@ def _redundant(results: list[Result]) -> str:
 def _sizes(wide: list[Result]) -> str:
     """In how many cases how small networks suffice, by their start."""
     return ", ".join(
-        f"with {size} from {findings.start_title(start)} in {_how_many(of)}"
+        f"with {size} from {findings.start_title(start)} in {how_many(of)}"
         for size in (16, 8)
         for start in dict.fromkeys(r.group for r in wide)
         if (of := [r for r in wide if r.group == start and f"×{size} against" in r.setting])
     )
-
-
-def _how_many(found: list[Result]) -> str:
-    return f"{answer.count(found, claims.REPRODUCED)} of {len(found)}"
 
 
 def _before(beginnings: pd.DataFrame, reached: pd.DataFrame) -> str:
