@@ -322,6 +322,12 @@ class TestReference:
         ):
             report.generated("<!-- begin x --><!-- end x -->", self.folder)
 
+    def test_the_tables_of_starts_count_by_the_margin_of_the_claims(self):
+        of_starts = [
+            r for r in self.committed if r.claim in ("finding-tuned-40", "finding-retuned")
+        ]
+        assert {r.margin for r in of_starts} == {report.INTEREST}
+
     def test_another_table_gives_other_words(self):
         results, of = self.committed, {}
         for name in {*answer.LINES, *answer.STARTS, *details.LINES}:
