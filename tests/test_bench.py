@@ -10,7 +10,7 @@ import torch
 from dndiv.bench import measure
 from dndiv.bench.methods import METHODS, Images, Problem
 from dndiv.bench.report import SHOWN, as_markdown, picture
-from dndiv.paper import data, files
+from dndiv.paper import data, design, files, findings
 
 SMALL = Problem(data="Digits", hidden=(4, 4), seeds=(0, 1), arms=2, batch=8, steps=3)
 REFERENCE = files.ROOT / "results" / files.REFERENCE / "bench"
@@ -69,6 +69,19 @@ def test_looking_at_networks_has_a_cost_and_most_of_it_is_not_diversity():
     problem = replace(SMALL, hidden=(4, 4, 4), optimizer="sgd")
     alone, whole = measure.recording(1, problem)
     assert whole > 0 and alone < whole
+
+
+def test_every_technique_has_a_cost_relative_to_none(monkeypatch):
+    monkeypatch.setattr(measure, "Problem", lambda **given: replace(SMALL, **given))
+    found = measure.techniques(repeats=2, steps=2)
+    assert found.groupby("technique", sort=False).size().to_dict() == dict.fromkeys(design.GRID, 2)
+    assert (found.ratio > 0).all()
+
+
+def test_the_committed_costs_are_of_every_technique():
+    costs = findings.technique_costs()
+    assert [*costs.index] == [*design.GRID] and (costs["least"] <= costs["median"]).all()
+    assert (costs["median"] <= costs["most"]).all() and (costs["most"] > 0.5).all()
 
 
 def test_all_methods_are_measured_on_all_networks(monkeypatch):

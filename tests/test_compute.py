@@ -7,11 +7,12 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
+from torchvision import datasets
 
 from dndiv import init, population, streams
-from dndiv.paper import compute, convolutions, data, design
+from dndiv.paper import compute, convolutions, data, design, findings
 from dndiv.paper.design import Convolution, Directions, Training
-from dndiv.paper.names import COLUMNS, OPTIMIZERS
+from dndiv.paper.names import COLUMNS, LABELS, OPTIMIZERS
 from dndiv.paper.starts import start_
 
 OBSERVED = {"records": ("accuracy", "diversity", "lesions"), "looks": "powers of two"}
@@ -201,6 +202,32 @@ def test_portraits_show_the_least_and_the_most_correlated_network():
     assert set(last.seed) == {0, *chosen}
     least, most = (last[last.seed == s].value.abs().mean() for s in chosen)
     assert least < most
+
+
+def test_images_are_those_that_networks_see_and_the_facts_those_of_the_data():
+    unit = Training(
+        "Digits", "tiny", "sgd", ("default",), (0, 1), epochs=1, records=("accuracy", "images")
+    )
+    rows, whole = frame(unit), data.load("Digits")
+    images = findings.sample_images(rows)
+    assert len(images) == 10 * design.SHOWN * 64 and [*images["class"].unique()] == list(
+        "0123456789"
+    )
+    held = {tuple(x) for x in compute.parted(whole).x_held.tolist()}
+    known = {tuple(x): int(y) for x, y in zip(whole.x_train.tolist(), whole.y_train)}
+    for (label, _), image in images.groupby(["class", "sample"]):
+        seen = tuple(torch.tensor([*image.value], dtype=torch.float32).tolist())
+        assert known[seen] == int(label) and seen not in held
+    [facts] = findings.data_facts(rows).itertuples()
+    assert (facts.training, facts.test, facts.side) == (1437, 360, 8)
+    raw = whole.x_train * whole.std + whole.mean
+    assert (facts.raw_mean, facts.raw_std) == pytest.approx(
+        (raw.mean().item(), raw.std().item()), rel=1e-3
+    )
+
+
+def test_names_of_classes_are_those_of_the_published_data():
+    assert {"FashionMNIST": tuple(datasets.FashionMNIST.classes)} == LABELS
 
 
 def test_directions_against_numpy_one_pair_at_a_time():

@@ -1,4 +1,5 @@
-"""The clock: the methods in turn, a population by size, its memory, and what recording costs."""
+"""The clock: the methods in turn, a population by size, its memory, and what recording and
+techniques cost."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,11 +10,13 @@ from timeit import timeit
 import joblib
 import pandas as pd
 import torch
+from torch.nn import functional as F
 
 from dndiv.bench.methods import CORES, METHODS, Problem, populations
 from dndiv.paper import compute, data, design, provenance
 from dndiv.paper.products import SIZE
 from dndiv.population import steps_per_epoch
+from dndiv.reinforcement import Reinforcement
 
 NETWORKS = {
     "784–16–10": ("shallow", "adam"),
@@ -115,3 +118,33 @@ def recording(
     some, both, accuracy = pd.DataFrame(seconds).median()
     epoch = some * steps_per_epoch(len(here.x_train), problem.batch) / problem.steps
     return (both - accuracy) / epoch, both / epoch
+
+
+def techniques(repeats: int = 5, steps: int = 50) -> pd.DataFrame:
+    """A step of a plain training loop with each technique, dynamic, over one without, on one
+    thread: columns technique, repeat, ratio."""
+    torch.set_num_threads(1)
+    rows = []
+    for repeat in range(repeats):
+        seconds = {name: _stepping(name, steps) for name in ("", *design.GRID)}
+        rows += [(name, repeat, seconds[name] / seconds[""]) for name in design.GRID]
+    return pd.DataFrame(rows, columns=["technique", "repeat", "ratio"])
+
+
+def _stepping(technique: str, steps: int) -> float:
+    """Seconds of steps of one narrow network, after some that are not counted."""
+    problem = Problem(hidden=design.SETTINGS["narrow"], optimizer="sgd", seeds=(0,), arms=1)
+    [[model]], here = problem.networks(), data.load(problem.data)
+    optimizer = problem.torch_optimizer(model.parameters())
+    # without one, the hooks and a coefficient of zero: nothing acts
+    dose = (technique or "weight_cosine", 1e-3 if technique else 0.0)
+    diverse = Reinforcement(model, optimizer, *dose, schedule="dynamic")
+    x, y = here.x_train[: problem.batch], here.y_train[: problem.batch]
+
+    def step():
+        optimizer.zero_grad()
+        (F.cross_entropy(model(x), y) + diverse.penalty()).backward()
+        optimizer.step()
+
+    timeit(step, number=5)
+    return timeit(step, number=steps)

@@ -105,9 +105,10 @@ def main() -> str:
     code = "from dndiv.bench import measure; print(measure.memory())"  # and nothing else before
     fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     facts = {"memory_mib": int(fresh.stdout), "recording": measure.recording()}
-    swept = measure.sweeps()
+    swept, costs = measure.sweeps(), measure.techniques()
     text, figure, folder = as_markdown(found, facts), picture(found, swept), files.RESULTS / "bench"
-    for frame, name in ((found, "bench.csv"), (swept, "sweeps.csv")):
+    frames = {"bench.csv": found, "sweeps.csv": swept, files.COSTS.name: costs}
+    for name, frame in frames.items():
         files.atomically(folder / name, partial(frame.to_csv, index=False))
     files.atomically(folder / "table.md", lambda part: part.write_text(text, "utf8"))
     for kind in ("png", "pdf"):

@@ -68,9 +68,10 @@ def _read(module: str, name: str, entries: frozenset[str] | None) -> tuple[str, 
 
 def mentioned(node: ast.AST, module: str | None = None) -> Iterator[Name]:
     """What of this package a piece of code mentions. module: the one that it stands in, if any."""
-    imports = (_imports(module) if module else {}) | _imported(node)
+    parts = [*ast.walk(node)]
+    imports = (_imports(module) if module else {}) | _imported(parts)
     own = _definitions(module) if module else {}
-    for part in ast.walk(node):
+    for part in parts:
         if isinstance(part, ast.Name) and part.id in own:
             yield module, part.id
         elif isinstance(part, ast.Name) and part.id in imports:
@@ -102,11 +103,17 @@ def _file(module: str) -> Path | None:
 
 
 @cache
+def _body(module: str) -> list[ast.stmt]:
+    """A module's statements, stripped; none of one that is not this package's."""
+    file = _file(module)
+    return stripped(file.read_text("utf8")).body if file else []
+
+
+@cache
 def _definitions(module: str) -> dict[str, ast.AST]:
     """What a module defines at its top: name → statement, stripped."""
     found: dict[str, ast.AST] = {}
-    file = _file(module)
-    for node in stripped(file.read_text("utf8")).body if file else ():
+    for node in _body(module):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             found[node.name] = node
         elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
@@ -119,14 +126,13 @@ def _definitions(module: str) -> dict[str, ast.AST]:
 
 @cache
 def _imports(module: str) -> dict[str, Name]:
-    file = _file(module)
-    return _imported(ast.Module(ast.parse(file.read_text("utf8")).body, [])) if file else {}
+    return _imported(part for node in _body(module) for part in ast.walk(node))
 
 
-def _imported(node: ast.AST) -> dict[str, Name]:
+def _imported(parts: Iterable[ast.AST]) -> dict[str, Name]:
     """Names that a piece of code imports from this package: → (module, name in it or "")."""
     found: dict[str, Name] = {}
-    for part in ast.walk(node):
+    for part in parts:
         if isinstance(part, ast.Import):
             for alias in part.names:
                 if alias.name.split(".")[0] == "dndiv":

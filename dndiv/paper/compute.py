@@ -329,6 +329,29 @@ def _portraits(unit, trained, here, epoch):
     return found
 
 
+def _images(unit, trained, here, epoch):
+    """Of the data, under the first arm and seed, before training: the first training images of
+    every class, as networks see them, ``pixel`` (place 3.1.300 for pixel 300 of image 1 of class
+    3); and how many ``training`` and ``test`` images there are, and the ``raw_mean`` and
+    ``raw_std`` that pixels were scaled by."""
+    found: list[Row] = []
+    if epoch:
+        return found
+
+    def add(measure, value, place=Place()):
+        found.append(_row(unit, unit.arms[0], unit.seeds[0], place, epoch, measure, value))
+
+    add("training", float(len(here.x_train) + len(here.x_held)))
+    add("test", float(len(here.x_test)))
+    add("raw_mean", here.mean)
+    add("raw_std", here.std)
+    for label in range(len(here.classes)):
+        for k, image in enumerate(listed(here.x_train[here.y_train == label][: design.SHOWN])):
+            for j, value in enumerate(image):
+                add("pixel", value, Place(label, k, j))
+    return found
+
+
 def _layers(unit, trained, here, epoch):
     """Per hidden layer four measures of its diversity, of all arms."""
     found = []
@@ -402,6 +425,7 @@ RECORDS: dict[str, Callable] = {
     "diversity": _diversity,
     "lesions": _lesions,
     "portraits": _portraits,
+    "images": _images,
     "layers": _layers,
     "plateau": _plateau,
     "signals": _signals,

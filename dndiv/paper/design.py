@@ -34,6 +34,7 @@ EPOCHS = 5  # the paper's "first 5 epochs"
 INIT_BATCH = 1024  # training images that data-aware initializations look at
 HELD_OUT = 1000  # training images that are never trained on: diversity is measured on them
 JACOBIANS = 16  # held-out inputs at which a network's Jacobian is taken
+SHOWN = 3  # training images of every class, to be looked at
 ENSEMBLE_UNITS = 32  # wider layers are not taken apart into members
 PARTNER = 1_000_000  # seed + PARTNER is the second, independent draw that a draw is compared with
 # Data sets do not share seeds: a draw that two of them had would be one piece of evidence, not two.

@@ -235,8 +235,9 @@ def intervention(preset: Preset, names: Sequence[str]) -> list[Unit]:
 
 
 def portraits(preset: Preset, names: Sequence[str]) -> list[Unit]:
-    """What diverse and redundant neurons look like: two networks of one hidden layer."""
-    options = {"records": ("accuracy", "portraits"), "looks": "a few early"}
+    """What diverse and redundant neurons look like, two networks of one hidden layer, and what they
+    see."""
+    options = {"records": ("accuracy", "portraits", "images"), "looks": "a few early"}
     count = min(20, preset.seeds["tiny"])
     return [
         Training(name, "shallow", "adam", ("default",), block, **options)

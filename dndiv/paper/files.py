@@ -21,6 +21,7 @@ RATES = ROOT / "rates.yml"
 CLAIMS = ROOT / "claims.yml"
 ASSUMPTIONS = ROOT / "assumptions.yml"
 REFERENCE = "reference"  # no preset: the committed results of the last full run
+COSTS = ROOT / "results" / REFERENCE / "bench" / "costs.csv"  # of techniques, by `make bench`
 
 
 def results(preset: str) -> Path:

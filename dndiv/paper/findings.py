@@ -24,7 +24,8 @@ from dndiv.paper.design import (
     hidden_layers,
 )
 from dndiv.paper.effects import Effect, between, effect, rank_correlation, spearman
-from dndiv.paper.names import CELL, DATA, OPTIMIZERS, SERIES, STARTS, title
+from dndiv.paper.files import COSTS
+from dndiv.paper.names import CELL, DATA, LABELS, OPTIMIZERS, SERIES, STARTS, title
 
 if TYPE_CHECKING:  # it asks here
     from dndiv.paper.claims import Result
@@ -78,24 +79,28 @@ def in_percent(found: pd.DataFrame) -> pd.DataFrame:
 
 
 # ---------------------------------------------------------------------------------- 00_overview
-def sample_images(sets: Sequence, each: int) -> pd.DataFrame:
-    """The first training images of every class of some data sets (``data.Dataset``).
-
-    Columns: data, class, sample (from 0 to each − 1), pixel, value.
-    """
-    parts = []
-    for d in sets:
-        labels = d.y_train.numpy()
-        for label, name in enumerate(d.classes):
-            for k, i in enumerate(np.flatnonzero(labels == label)[:each]):
-                image = {"value": d.x_train[i].tolist(), "data": d.name, "class": name, "sample": k}
-                parts.append(pd.DataFrame(image).rename_axis("pixel").reset_index())
-    return pd.concat(parts, ignore_index=True)
+def sample_images(portraits: pd.DataFrame) -> pd.DataFrame:
+    """The training images of every class that are shown. Columns: data, class (its name), sample
+    (from 0), pixel, value."""
+    rows = portraits[portraits.measure == "pixel"]
+    label, sample, pixel = rows.layer.str.split(".", expand=True).astype(int).to_numpy().T
+    names = [str(LABELS.get(name, range(CLASSES))[k]) for name, k in zip(rows["data"], label)]
+    shown = {"data": rows["data"], "class": names, "sample": sample, "pixel": pixel}
+    return pd.DataFrame(shown | {"value": rows.value}).reset_index(drop=True)
 
 
 def image_summary(images: pd.DataFrame) -> pd.DataFrame:
     """Mean and standard deviation of each of the ``sample_images``."""
     return images.groupby(["data", "class", "sample"]).value.agg(["mean", "std"]).reset_index()
+
+
+def data_facts(portraits: pd.DataFrame) -> pd.DataFrame:
+    """A row per data set: training and test (numbers of images), side, raw_mean, raw_std."""
+    of = portraits[portraits.layer == ""].drop_duplicates(["data", "measure"])
+    facts = of.pivot(index="data", columns="measure", values="value")
+    first = (portraits.measure == "pixel") & portraits.layer.str.startswith("0.0.")
+    side = portraits[first].groupby("data", sort=False).size().map(math.isqrt)
+    return facts.loc[side.index].assign(side=side)
 
 
 # -------------------------------------------------------------------------------- 01_redundancy
@@ -350,6 +355,13 @@ def doses(tuning: pd.DataFrame) -> pd.DataFrame:
     best = outcomes.best_candidates(tuning)[[*LINE, "coefficient"]].assign(chosen=True)
     found = outcomes.candidates(tuning).merge(best, how="left")
     return found.assign(chosen=found.chosen.notna())[found.setting.isin(design.PEER_SETTINGS)]
+
+
+def technique_costs() -> pd.DataFrame:
+    """The time of a training step with a technique over that without, as `make bench` has last
+    measured it: a row per technique, columns median, least and most."""
+    ratios = pd.read_csv(COSTS).groupby("technique", sort=False).ratio
+    return ratios.agg(median="median", least="min", most="max")
 
 
 def choices(doses: pd.DataFrame) -> pd.DataFrame:

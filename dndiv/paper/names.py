@@ -15,6 +15,12 @@ DATA = {
     "XOR": "XOR",
     "Parity3": "3-bit parity",
 }
+LABELS = {  # those of the others are digits
+    "FashionMNIST": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    )
+}
 OPTIMIZERS = {"sgd": "SGD", "adam": "Adam"}
 STARTS = {
     "default": "PyTorch's default",

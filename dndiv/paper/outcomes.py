@@ -51,7 +51,7 @@ def _per_cell(frame: pd.DataFrame, rows: Callable[[pd.DataFrame], Iterable[dict]
 
 def technique_of(arms: pd.Series) -> pd.Series:
     """The technique of each arm, "" where it has none."""
-    return arms.map(lambda arm: Arm.parse(arm).technique)
+    return arms.map({arm: Arm.parse(arm).technique for arm in arms.unique()})
 
 
 # ----------------------------------------------------------------------------------- accuracy
@@ -130,16 +130,19 @@ def units(
 ) -> tuple[float, list[np.ndarray], int]:
     """What ``jointly`` is made of: the estimate, what the units of each data set contribute to its
     error, and the number of seeds of the cell that has the fewest."""
-    parts, estimates, fewest = [], [], []
-    for _, part in values[[*columns]].dropna().groupby(level=CELL, sort=False):
-        estimate, u = contributions(statistic, *part.to_numpy(float).T)
+    known = values[[*columns]].dropna()
+    numbers, shares = known.to_numpy(float).T, np.full(len(known), np.nan)
+    estimates, fewest = [], []
+    for rows in known.groupby(level=CELL, sort=False).indices.values():
+        estimate, u = contributions(statistic, *numbers[:, rows])
         if np.isfinite(estimate):
-            parts.append(pd.Series(u, part.index))
+            shares[rows] = u
             estimates.append(estimate)
             fewest.append(len(u))
-    if not parts:
+    if not estimates:
         return np.nan, [], 0
-    sums = pd.concat(parts).groupby(level=["data", "seed"], sort=False).sum() / len(parts)
+    parts = pd.Series(shares, known.index).dropna().groupby(level=["data", "seed"], sort=False)
+    sums = parts.sum() / len(estimates)
     by_data = [part.to_numpy() for _, part in sums.groupby(level="data", sort=False)]
     return float(np.mean(estimates)), by_data, min(fewest)
 
@@ -376,8 +379,10 @@ def choose_coefficients(tuning: pd.DataFrame) -> dict:
 def rated(table: pd.DataFrame) -> pd.DataFrame:
     """The table with the learning rate in a column of its own, ``rate``, and without it in the
     optimizer's name."""
-    parts = table.optimizer.str.partition("@")
-    return table.assign(optimizer=parts[0], rate=parts[2].astype(float))
+    parts = {name: name.partition("@") for name in table.optimizer.unique()}
+    names, rates = ({name: part[k] for name, part in parts.items()} for k in (0, 2))
+    rate = table.optimizer.map({name: float(text or "nan") for name, text in rates.items()})
+    return table.assign(optimizer=table.optimizer.map(names), rate=rate.astype(float))
 
 
 def by_rate(table: pd.DataFrame) -> pd.DataFrame:

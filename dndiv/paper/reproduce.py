@@ -31,7 +31,7 @@ MADE = ("dndiv.paper.tables", "table")
 EXECUTED = ("dndiv.paper.notebooks", "execute")  # a copy depends on how it is executed, too
 # and what a file says by its text, however it is checked
 CHECKED = {("dndiv.paper.schema", name) for name in ("claims", "assumptions")}
-FILES = {"CLAIMS": files.CLAIMS, "ASSUMPTIONS": files.ASSUMPTIONS}
+FILES = {"CLAIMS": files.CLAIMS, "ASSUMPTIONS": files.ASSUMPTIONS, "COSTS": files.COSTS}
 TWO = 2  # notebooks at a time, one thread each
 
 Entry = tuple[str, Path, str]  # a name, a file, and the digest of all that it is made from

@@ -89,7 +89,7 @@ def survival(times: pd.DataFrame, arms: list[str]) -> plt.Figure:
     drawn, where they do not equal "default"."""
     table = times.reset_index()
     plain = table.arm == "default"
-    technique = table.arm.map(lambda arm: bool(Arm.parse(arm).technique))
+    technique = table.arm.map({arm: bool(Arm.parse(arm).technique) for arm in table.arm.unique()})
     kinds = {"with techniques": plain | technique, "from other starts": plain | ~technique}
     table = pd.concat({kind: table[rows] for kind, rows in kinds.items()}, names=["kind"])
     table = table[table.arm.isin(arms)].reset_index("kind")
