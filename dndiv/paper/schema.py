@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,17 @@ class _Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
+@lru_cache  # a notebook asks for the claims again and again
+def _node(text: str, name: str) -> yaml.Node | None:
+    loader = _Loader(text)
+    loader.name = name
+    return loader.get_single_node()
+
+
 def load(file: Path, check: Check) -> Any:
     """What a file says. ValueError says what is wrong in it, and where."""
     try:
-        loader = _Loader(file.read_text("utf8"))
-        loader.name = file.name
-        node = loader.get_single_node()
+        node = _node(file.read_text("utf8"), file.name)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else "?"
         raise ValueError(f"{file.name}, line {line}: {error.problem}, expected YAML") from None
