@@ -33,7 +33,7 @@ def lines(
         "Is it 40 %?": _forty(results, outcomes.early_accuracy(early), fresh),
         "Should I use it?": _used(results, fresh),
         "What instead?": _instead(results, later),
-        "At which learning rate?": _rates(results, outcomes.rated(peers), later_rates),
+        "At which learning rate?": _rates(results, rates_of(peers), later_rates),
         "Do techniques help during training?": _tried(results),
     }
     return listing(parts)
@@ -120,6 +120,12 @@ def _rates(results: list[Result], at_best: pd.DataFrame, trained_on: pd.DataFram
     )
 
 
+def rates_of(table: pd.DataFrame) -> pd.DataFrame:
+    """The learning rate that each start has, from a table that has one each: a row per cell and
+    arm."""
+    return outcomes.rated(table)[[*CELL, "arm", "rate"]].drop_duplicates()
+
+
 def of_network(rows: pd.DataFrame, network: str) -> pd.DataFrame:
     """The rows of a kind of network."""
     return rows[[kind == network for kind in findings.kinds(rows.set_index(CELL))]]
@@ -175,7 +181,7 @@ def starts(
     better on fresh seeds in half of the settings."""
     pairs = (peers, leaders), (convolution, convolution_leaders)
     found = pd.concat(findings.leading(*map(early_accuracy, pair)) for pair in pairs)
-    at_best, late = outcomes.rated(pd.concat([peers, convolution])), findings.retuned(later)
+    at_best, late = rates_of(pd.concat([peers, convolution])), findings.retuned(later)
     late = late[late.when == "late"]
     after = f"after {design.LASTING_EPOCHS} epochs"
     head = ("networks", "start", "early accuracy", after, "n", "its rates", "the default's")

@@ -191,9 +191,10 @@ def rank_correlation(
         raise ValueError("a rank correlation needs finite values in pairs")
     if n < 4 + costs or any(np.ptp(v) == 0 for v in variables):
         return Effect(np.nan, n=n)
-    rho = spearman(*variables[:2])
+    x, y, *others = map(_ranks, variables)
+    rho = _correlation(x, y)
     if costs:
-        of_x, of_y = (spearman(v, variables[2]) for v in variables[:2])
+        of_x, of_y = (_correlation(v, others[0]) for v in (x, y))
         scale = np.sqrt((1 - of_x**2) * (1 - of_y**2))
         if scale < 1e-9:  # one of them has the order of what is given: nothing is left
             return Effect(np.nan, n=n)
@@ -252,16 +253,20 @@ def paired_shares(treated: Sequence[bool], baseline: Sequence[bool]) -> float:
 
 def spearman(x: np.ndarray, y: np.ndarray) -> float:
     """Spearman's ρ of [values]; 0 where all values of x or of y are equal."""
-    a, b = (rank - rank.mean() for rank in map(_ranks, (x, y)))
+    return _correlation(_ranks(x), _ranks(y))
+
+
+def _correlation(a, b) -> float:
+    """Of values whose mean is zero."""
     scale = np.sqrt((a**2).sum() * (b**2).sum())
     return float((a * b).sum() / scale) if scale > 0 else 0.0
 
 
 def _ranks(values):
-    """Ranks from 1, equals sharing the mean of theirs."""
+    """Ranks less their mean, equals sharing the mean of theirs."""
     order = np.sort(values)
     first, last = (np.searchsorted(order, values, side) for side in ("left", "right"))
-    return (first + last + 1) / 2
+    return (first + last - len(order)) / 2
 
 
 def _permuted(values, weights) -> float:

@@ -6,6 +6,7 @@ They follow from tables and outcomes alone; the words stand in the notebooks.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -673,20 +674,22 @@ DEEP = "images, three or five layers"
 
 
 def kinds(values: pd.DataFrame) -> list[str]:
-    """The kind of network of every row, by its cell. Apart are ten layers by optimizer: with SGD
-    the default hardly learns, with Adam it does."""
+    """The kind of network of every row, by its cell."""
+    return [_kind(*cell) for cell in zip(*(values.index.get_level_values(name) for name in CELL))]
 
-    def of(data, setting, optimizer):
-        if setting == design.CONVOLUTIONAL:
-            return f"a small CNN, {title(data, DATA)}"
-        depth = len(hidden_layers(setting))
-        if depth == 10:
-            return f"ten layers, {OPTIMIZERS[optimizer]}"
-        if data == SERIES:
-            return f"{title(data, DATA)}, up to five layers"
-        return "images, one layer" if depth == 1 else DEEP
 
-    return [of(*cell) for cell in zip(*(values.index.get_level_values(name) for name in CELL))]
+@cache
+def _kind(data: str, setting: str, optimizer: str) -> str:
+    """In words. Apart are ten layers by optimizer: with SGD the default hardly learns, with Adam it
+    does."""
+    if setting == design.CONVOLUTIONAL:
+        return f"a small CNN, {title(data, DATA)}"
+    depth = len(hidden_layers(setting))
+    if depth == 10:
+        return f"ten layers, {OPTIMIZERS[optimizer]}"
+    if data == SERIES:
+        return f"{title(data, DATA)}, up to five layers"
+    return "images, one layer" if depth == 1 else DEEP
 
 
 def leading(before: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:
