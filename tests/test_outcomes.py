@@ -83,6 +83,19 @@ def test_the_joint_effect_counts_a_seed_of_a_data_set_once():
     assert (joint.low, joint.high) == pytest.approx(alone)
 
 
+def test_a_joint_correlation_of_too_few_seeds_has_no_interval():
+    """Of four seeds a correlation is known, and without one of them it is not: an error of zero
+    would be one of no seeds at all."""
+    few, enough = two_cells((4, 4)).query("data == 'X'"), two_cells((8, 8)).query("data == 'X'")
+    found = outcomes.jointly(few, ("a", "b"), effects.rank_correlation)
+    each = [effects.rank_correlation(part.a, part.b).estimate for _, part in few.groupby("setting")]
+    assert (
+        found.estimate == pytest.approx(np.mean(each)) and np.isnan([found.low, found.high]).all()
+    )
+    found = outcomes.jointly(enough, ("a", "b"), effects.rank_correlation)
+    assert found.low < found.estimate < found.high
+
+
 def test_two_parts_are_whether_networks_learn_and_what_those_gain_that_do():
     cell, rows = ("MNIST", "narrow", "sgd"), []
     for seed in range(8):

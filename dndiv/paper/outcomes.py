@@ -131,18 +131,18 @@ def units(
     """What ``jointly`` is made of: the estimate, what the units of each data set contribute to its
     error, and the number of seeds of the cell that has the fewest."""
     known = values[[*columns]].dropna()
-    numbers, shares = known.to_numpy(float).T, np.full(len(known), np.nan)
-    estimates, fewest = [], []
+    numbers, shares = known.to_numpy(float).T, np.zeros(len(known))
+    defined, estimates, fewest = np.zeros(len(known), bool), [], []
     for rows in known.groupby(level=CELL, sort=False).indices.values():
         estimate, u = contributions(statistic, *numbers[:, rows])
         if np.isfinite(estimate):
-            shares[rows] = u
+            shares[rows], defined[rows] = u, True
             estimates.append(estimate)
             fewest.append(len(u))
     if not estimates:
         return np.nan, [], 0
-    parts = pd.Series(shares, known.index).dropna().groupby(level=["data", "seed"], sort=False)
-    sums = parts.sum() / len(estimates)
+    parts = pd.Series(shares, known.index)[defined].groupby(level=["data", "seed"], sort=False)
+    sums = parts.sum(skipna=False) / len(estimates)  # too few seeds have no error
     by_data = [part.to_numpy() for _, part in sums.groupby(level="data", sort=False)]
     return float(np.mean(estimates)), by_data, min(fewest)
 
