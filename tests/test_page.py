@@ -230,6 +230,14 @@ def test_markdown_is_taken_apart_as_it_is_shown():
         [["text", "2 * 3 = 6, [-1\N{NO-BREAK SPACE}%]"]],
         [["text", "last"]],
     ]  # fmt: skip
+    linked = [["text", "by "], ["link", "A & B", "https://x.org/1"], ["text", " [2]"]]
+    assert article.segments("by [A & B](https://x.org/1) [2]") == [linked]
+    table = "| a | **b** |\n| --- | --- |\n| 1 |  |\n"
+    assert article.cells(table) == [
+        [[["text", "a"]], [["strong", "b"]]],
+        [[["text", "1"]], [["text", ""]]],
+    ]
+    assert article.cells("") == []
 
 
 def test_formulas_become_plain_characters():

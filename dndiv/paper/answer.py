@@ -91,7 +91,7 @@ def _instead(results: list[Result], trained_on: pd.DataFrame) -> str:
         f"on fresh seeds, {surely(few)} ({seeds(r.n for r in few)}); after "
         f"{design.LASTING_EPOCHS} epochs {spread((r.estimate for r in last), percent)}, "
         f"{surely(last)} ({seeds(r.n for r in last)}{_never(trained_on, start)}). Other "
-        "networks: the table in the readme"
+        "networks: the table below"
     )
 
 

@@ -33,13 +33,15 @@ def pages(said: dict, ppi: int = 80) -> list[bytes]:
 
 
 def segments(text: str) -> list[list[list[str]]]:
-    """Markdown as lines of pieces, each with what it is: strong, emph, raw or text."""
-    pattern = re.compile(r"(\*\*|\*|`)(?=\S)(.+?)(?<=\S)\1")
+    """Markdown as lines of pieces, each with what it is: strong, emph, raw, text, or a link, whose
+    address comes last."""
+    pattern = re.compile(r"(\*\*|\*|`)(?=\S)(.+?)(?<=\S)\1|\[([^]]+)\]\((https?:[^)]+)\)")
 
     def line(words):
         pieces, at = [], 0
         for match in pattern.finditer(words):
-            pieces += [["text", words[at : match.start()]], [MARKS[match[1]], match[2]]]
+            marked = [MARKS[match[1]], match[2]] if match[1] else ["link", match[3], match[4]]
+            pieces += [["text", words[at : match.start()]], marked]
             at = match.end()
         return [piece for piece in [*pieces, ["text", words[at:]]] if piece[1]]
 
@@ -47,6 +49,16 @@ def segments(text: str) -> list[list[list[str]]]:
     joined = re.sub(r"\n(?!\s*([*-] |\||$))\s*", " ", text.strip(), flags=re.MULTILINE)
     lines = (re.sub(r"^\s*[*-] ", "", words).strip() for words in joined.splitlines())
     return [line(words.replace(" %", "\N{NO-BREAK SPACE}%")) for words in lines if words]
+
+
+def cells(table: str) -> list[list[list[list[str]]]]:
+    """The rows of a Markdown table, the first its head: of each cell its pieces."""
+    rows = [line.strip().strip("|").split(" | ") for line in table.splitlines() if line]
+    return [
+        [next(iter(segments(cell)), [["text", ""]]) for cell in row]
+        for k, row in enumerate(rows)
+        if k != 1  # the rule below the head
+    ]
 
 
 def _parts(said: dict) -> list[dict]:
@@ -79,6 +91,8 @@ def _set(said: dict, **options):
     parts = _parts(said)
     facts = {name: said[name] for name in PLAIN}
     facts |= {name: segments(said[name]) for name in ("findings", "coverage")}
+    above, _, table = said["starts"].partition("\n\n")
+    facts |= {"above_starts": segments(above), "starts": cells(table)}
     facts |= {"parts": parts, "pictures": sum(len(s.pictures) for s in said["sections"])}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -13,18 +13,20 @@ import pandas as pd
 
 from dndiv.paper import answer, books, claims, files, names, pictures, report, schema, tables
 from dndiv.paper.claims import NOT_TESTED, OFF, TOGETHER, Result
+from dndiv.paper.design import SETTINGS
 from dndiv.paper.files import REFERENCE
 
 TITLE = "Dynamic Neural Diversification"
 TEMPLATES = Path(__file__).with_name("templates")
-LEGEND = """
-* **How to read it:** early accuracy is the mean test accuracy after epochs 1 to 5; estimates are \
-relative changes, or rank correlations ρ, with 95 % intervals \
-over seeds. *Reproduced*: the interval lies above what is of interest, and, where the paper gives \
-a number, above zero and reaches that; *smaller*: it ends below that number; *by scale*: not shown \
-to be above it once scale is held; *no practical effect*: too small either way; *the opposite*: as \
-far the other way; *undecided*: the interval crosses one of these borders; *off*: left out by \
-tuning, and not tested; †: one seed, whichever, decides."""
+SIZES = ", ".join(f"*{name}* {len(of)}×{of[0]}" for name, of in SETTINGS.items())
+LEGEND = f"""
+* **How to read it:** networks have layers × units: {SIZES}; early accuracy is the mean test \
+accuracy after epochs 1 to 5; estimates are relative changes, or rank correlations ρ, with 95 % \
+intervals over seeds. *Reproduced*: the interval lies above what is of interest, and, where the \
+paper gives a number, above zero and reaches that; *smaller*: it ends below that number; *by \
+scale*: not shown to be above it once scale is held; *no practical effect*: too small either way; \
+*the opposite*: as far the other way; *undecided*: the interval crosses one of these borders; \
+*off*: left out by tuning, and not tested; †: one seed, whichever, decides."""
 DIGITS = "Embedded digits in use: they decide no claim about MNIST or Fashion-MNIST."
 # behind and of the words of a verdict; those by scale are hatched
 COLORS = {
