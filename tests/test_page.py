@@ -212,7 +212,7 @@ def test_words_stand_out_from_what_is_behind_them():
 
 
 # ------------------------------------------------------------------------------------- on paper
-def test_the_article_has_eight_pages_at_most_and_names_what_it_leaves_out(said):
+def test_the_article_has_twelve_pages_at_most_and_names_what_it_leaves_out(said):
     assert article.pdf(said).startswith(b"%PDF")
     assert 3 <= len(article.pages(said, ppi=20)) <= article.PAGES
     long = "* " + "More words than there is room for. " * 150

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dndiv.paper import books, files, pictures
 
-PAGES = 8
+PAGES = 12
 PLAIN = (
     *("title", "preset", "notice", "claims", "differences", "fragile", "footnote", "assumptions"),
     *("provenance", "times"),
