@@ -17,6 +17,7 @@ from dndiv.paper import (
     details,
     experiments,
     files,
+    names,
     outcomes,
     report,
     tables,
@@ -334,9 +335,9 @@ class TestReference:
             of[name] = self.table(name)
         readme = (files.ROOT / "README.md").read_text("utf8")  # as it is of these
         [lines] = re.findall("<!-- begin lines -->\n(.*)\n<!-- end lines -->", readme, re.DOTALL)
-        assert len(lines.splitlines()) == 5 and len(lines.split()) < 360
+        assert len(lines.splitlines()) == 5 and len(lines.split()) < 380
         assert "Should I use it?** Not as a rule" in lines
-        assert "| images, one layer | PyTorch's default | " in readme
+        assert "| images, one layer | 82 % to 94 % | PyTorch's default | " in readme
 
         def said(function, names, *first, **changed):
             return function(*first, *((of | changed)[name] for name in names))
@@ -353,6 +354,32 @@ class TestReference:
         assert "Should I use it?** As a rule" in words
         flat = leaders.assign(value=0.5)  # no start is better than another
         assert "**" not in said(answer.starts, answer.STARTS, leaders=flat)
+
+    def test_both_tables_that_judge_the_method_have_its_rates_and_other_seeds(self):
+        """Or else they could not be taken together."""
+        peers, leaders = self.table("peers"), self.table("leaders")
+        pair = ["decorrelated", "default"]
+        rates = [
+            answer.rates_of(table[table.arm.isin(pair)]).set_index([*names.CELL, "arm"]).rate
+            for table in (peers, leaders)
+        ]
+        pd.testing.assert_series_equal(*(rate.sort_index() for rate in rates))
+        of_both = answer.of_both(peers, leaders)
+        assert of_both.index.is_unique
+        each = [answer.early_accuracy(table)[pair].dropna() for table in (peers, leaders)]
+        assert len(of_both) == sum(map(len, each))
+        counts = of_both.groupby(level=names.CELL).size()
+        assert (counts == sum(part.groupby(level=names.CELL).size() for part in each)).all()
+
+    def test_of_gains_that_scale_does_not_carry_it_is_said_whether_units_are_diverse(self):
+        results, of = self.committed, [self.table(name) for name in answer.CLAIMED]
+        said = answer.claimed(results, *of)
+        assert "in 0 of the other 2 units become less correlated" in said
+        alike = of[1].copy()  # all techniques decorrelate
+        moved = (alike.measure == "correlation") & (alike.arm != "default")
+        alike.loc[moved, "value"] *= 0.5
+        said = answer.claimed(results, of[0], alike)
+        assert "in 2 of the other 2 units become less correlated" in said
 
     def test_they_say_where_they_come_from_and_are_small(self):
         facts = json.loads((self.folder / "provenance.json").read_text("utf8"))

@@ -453,7 +453,7 @@ def test_what_lasts_is_told_from_what_passes():
             rows.append((*place, epoch, measure, value + gain))
     found = findings.lasting(frame(rows)).set_index(["treated", "when"])
     early, late = (found.loc[("deep_narrow", when)] for when in ("early", "late"))
-    kinds = ["images, one layer", "images, three or five layers", "ten layers, SGD"]
+    kinds = ["images, one layer", "images, three or five layers", "images, ten layers, SGD"]
     assert [*early.network] == kinds
     assert early.estimate.between(0.18, 0.2).all() and (late.estimate == 0).all()
     assert (found.loc["relayed"].estimate == 0).all()

@@ -3,6 +3,7 @@ must know, from results alone. ``details`` says it at length."""
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from statistics import median
 
 import pandas as pd
@@ -12,9 +13,11 @@ from dndiv.paper.claims import OFF, TOGETHER, Result
 from dndiv.paper.names import CELL
 from dndiv.paper.report import measured, percent, share, spread
 
-# the tables that the five lines, and the table, are made of
+# the tables that the five lines, and the two tables, are made of
 LINES = ("early", "peers", "leaders", "later_rates", "later")
+CLAIMED = ("diversity", "reinforcement")
 STARTS = ("peers", "leaders", "later", "convolution", "convolution_leaders")
+SIZES = {name: f"{len(of)} layers of {of[0]}" for name, of in design.SETTINGS.items()}
 SOURCE = "[Lee, Kim, Yang & Choi 2024](https://arxiv.org/abs/2311.03733)"  # of deep-narrow
 
 
@@ -28,50 +31,64 @@ def lines(
     later: pd.DataFrame,
 ) -> str:
     """Five lines (Markdown), by the tables of these names. *Surely* is the whole interval."""
-    fresh = early_accuracy(leaders)
+    pooled = of_both(peers, leaders)
     parts = {
-        "Is it 40 %?": _forty(results, outcomes.early_accuracy(early), fresh),
-        "Should I use it?": _used(results, fresh),
-        "What instead?": _instead(results, later),
+        "Is it 40 %?": _forty(results, outcomes.early_accuracy(early), pooled),
+        "Should I use it?": _used(results, pooled),
+        "What instead?": _instead(results, leaders, later),
         "At which learning rate?": _rates(results, rates_of(peers), later_rates),
         "Do techniques help during training?": _tried(results),
     }
     return listing(parts)
 
 
-def _forty(results: list[Result], values: pd.DataFrame, fresh: pd.DataFrame) -> str:
+def of_both(peers: pd.DataFrame, leaders: pd.DataFrame) -> pd.DataFrame:
+    """Early accuracies of the method and of the default at their best rates, on the seeds of both
+    tables: the method was not chosen by the former, so that all of them judge it."""
+    parts = [early_accuracy(table)[["decorrelated", "default"]] for table in (peers, leaders)]
+    return pd.concat(parts).dropna()
+
+
+def _forty(results: list[Result], values: pd.DataFrame, pooled: pd.DataFrame) -> str:
     every, there = settings(results, "early-40"), reproduced(results)
     others = [r.estimate for r in every if r not in there]
-    again = {r.setting: r for r in once_more(settings(results, "finding-tuned-40"), fresh)}
+    again = {r.setting: r for r in once_more(settings(results, "finding-tuned-40"), pooled)}
     left = [percent(again[r.setting].estimate) for r in there if r.setting in again]
     [whole], [at_best] = (together(results, f) for f in ("early-40", "finding-directions"))
-    tuned = f"; where both sides have their best rates, {' and '.join(left)} are left" * bool(left)
+    he, plain = (measured(whole.alone[scale]) for scale in report.SCALES)
+    tuned = f"; at the best rates of both, {' and '.join(left)} are left" * bool(left)
     return (
         f"In {len(there)} of {len(every)} settings at the usual learning rates ({named(there)}; "
         f"the others {spread(others, percent)}; {seeds(r.n for r in every)}). "
-        f"{of_scale(results, values)} of it comes without decorrelation, from the larger scale of "
-        f"the draw and from zero biases{tuned}. Decorrelation alone gives "
-        f"{measured(whole.alone[report.SCALES[1]])} over all settings, {measured(vars(at_best))} "
-        "at the default's best rates"
+        f"{of_scale(results, values)} of it comes without decorrelation, from He's scale (our "
+        f"assumption), zero biases and equal norms{tuned}. Decorrelation alone gives {he} at that "
+        f"scale, {plain} at PyTorch's, {measured(vars(at_best))} at the default's best rates"
     )
 
 
-def _used(results: list[Result], fresh: pd.DataFrame) -> str:
-    again = once_more(settings(results, "finding-tuned-40"), fresh)
-    few, flat, _, series = report.kinds(again)
-    means = fresh.default.groupby(level=CELL).mean()
+def _used(results: list[Result], pooled: pd.DataFrame) -> str:
+    again = once_more(settings(results, "finding-tuned-40"), pooled)
+    few, flat, ten, series = report.kinds(again)
+    images, deep = few + flat, ten + [r for r in series if "10×10" in r.setting]
+    series = [r for r in series if r not in deep]
+    means = pooled.default.groupby(level=CELL).mean()
     dead = {claims.setting_of(cell) for cell in means.index[means < outcomes.LEARNS]}
-    alive = [r for r in series if r.setting not in dead]
-    hardly = [r for r in again if r.setting in dead]
-    better, worse = count(again, claims.REPRODUCED), len(opposite(again))
-    where = f", and in {how_many(hardly)} in which the default hardly learns" * bool(hardly)
+    hardly = [r for r in deep if r.setting in dead]
+    better, worse = count(again, claims.REPRODUCED), opposite(images)
+    harm = f" (by {spread((-r.estimate for r in worse), _tenths)})" * bool(worse)
+    where = f", {count(hardly, claims.REPRODUCED)} of them where the default hardly learns"
     return (
-        f"{_advised(better, worse, len(again))} Where both have their best rates, it is surely "
-        f"better than PyTorch's default by more than {share(again[0].margin)} in "
-        f"{how_many(few + flat)} settings on images with up to five layers, surely worse in "
-        f"{len(opposite(few + flat))} ({seeds(r.n for r in few + flat)}); better in "
-        f"{how_many(alive)} on {names.title(names.SERIES, names.DATA)}{where}"
+        f"{_advised(better, len(opposite(again)), len(again))} At the best rates of both it is "
+        f"surely better than PyTorch's default by more than {share(again[0].margin)} in "
+        f"{how_many(images)} settings on images with up to five layers, surely worse in "
+        f"{len(worse)}{harm}; better in {how_many(series)} on "
+        f"{names.title(names.SERIES, names.DATA)}{_worse(series)}, and in {how_many(deep)} with "
+        f"ten layers{_worse(deep)}{where * bool(hardly)} ({seeds(r.n for r in again)})"
     )
+
+
+def _worse(found: list[Result]) -> str:
+    return f" (worse in {len(opposite(found))})" * bool(opposite(found))
 
 
 def _advised(better: int, worse: int, of: int) -> str:
@@ -79,31 +96,41 @@ def _advised(better: int, worse: int, of: int) -> str:
     return "As a rule." if better > max(worse, of / 2) else "Not as a rule."
 
 
-def _instead(results: list[Result], trained_on: pd.DataFrame) -> str:
+def _instead(results: list[Result], leaders: pd.DataFrame, trained_on: pd.DataFrame) -> str:
     few, last = (
         report.kinds(settings(results, f"finding-{claim}"))[0]
         for claim in ("deep-narrow", "retuned")
     )
     start = few[0].group
+    places = dict.fromkeys(r.setting.split(", ")[1] for r in few)
+    sizes = " or ".join(SIZES[name] for name in places)
+    parts = _early(leaders, start), _late(trained_on, start)
+    most = [percent(part.max()) for part in parts if len(part)]
+    learning = f"; where both learn at most {' and '.join(most)}" * bool(most)
     return (
-        f"On images, in narrow rectifier networks of three or five layers, "
-        f"{findings.start_title(start)} ({SOURCE}): {spread((r.estimate for r in few), percent)} "
-        f"on fresh seeds, {surely(few)} ({seeds(r.n for r in few)}); after "
-        f"{design.LASTING_EPOCHS} epochs {spread((r.estimate for r in last), percent)}, "
-        f"{surely(last)} ({seeds(r.n for r in last)}{_never(trained_on, start)}). Other "
-        "networks: the table below"
+        f"On images, with {sizes} rectifiers, {findings.start_title(start)} ({SOURCE}): "
+        f"{spread((r.estimate for r in few), percent)} on fresh seeds, {surely(few)} "
+        f"({seeds(r.n for r in few)}); after {design.LASTING_EPOCHS} epochs "
+        f"{spread((r.estimate for r in last), percent)}, {surely(last)} "
+        f"({seeds(r.n for r in last)}){learning}. Other networks: the table below"
     )
 
 
-def _never(trained_on: pd.DataFrame, start: str) -> str:
-    """What a start changes on images after the last epoch on the seeds whose networks learn from
-    both, where some do not."""
+def _early(leaders: pd.DataFrame, start: str) -> pd.Series:
+    """The effects of a start on early accuracy on the seeds whose networks learn from both, deep on
+    images; none where all do."""
+    found = outcomes.two_parts(outcomes.rated(leaders), start, "default", test=False)
+    found = found[[kind == findings.DEEP for kind in findings.kinds(found.set_index(CELL))]]
+    dead = (found[["learn", "baseline_learn"]] < 1).any(axis=None)
+    return found.estimate if dead else found.estimate[:0]
+
+
+def _late(trained_on: pd.DataFrame, start: str) -> pd.Series:
+    """The same after the last epoch."""
     found = findings.retuned(trained_on)
     found = found[(found.treated == start) & (found.data != names.SERIES)]
-    if not found.dead.any():
-        return ""
-    learning = found[found.when == "learning"]
-    return f"; where the default learns at all {spread(learning.estimate, percent)}"
+    learning = found[found.when == "learning"].estimate
+    return learning if found.dead.any() else learning[:0]
 
 
 def _rates(results: list[Result], at_best: pd.DataFrame, trained_on: pd.DataFrame) -> str:
@@ -141,12 +168,14 @@ def _tried(results: list[Result]) -> str:
     off, good, rest = tallied(results, "finding-rivals")
     every = [r for r in together(results, "finding-rivals") if r.group != design.MUON]
     first = max(every, key=lambda r: r.estimate)
+    places = len({r.setting for r in off + good + rest})
+    free = ", without such a control" * (first.group in design.NORMS_LEFT)
     return (
-        f"At the default's best learning rate, tuned by held-out inputs, they surely gain more "
-        f"than {share(every[0].margin)} in {len(good)} of {len(off + good + rest)} combinations of "
-        f"technique and setting; in {len(off)} tuning leaves them out. {without_scale(good)}. The "
-        f"first, {names.title(first.group, names.TECHNIQUES)}, has {measured(vars(first))} over "
-        "all settings"
+        f"At the default's best learning rate {len(good)} of {len(good + rest)} combinations of "
+        f"technique and setting surely gain more than {share(every[0].margin)}; {len(off)} more "
+        f"were switched off by tuning. {without_scale(good)}. "
+        f"{names.title(first.group, names.TECHNIQUES)} has the largest mean over {places} "
+        f"settings, {measured(vars(first))}{free}"
     )
 
 
@@ -165,7 +194,10 @@ def without_scale(good: list[Result]) -> str:
     """What is left of gains while the norms of rows are held."""
     twins = [r for r in good if r.alone]
     by_scale = sum(r.carried_by == "scale" for r in twins)
-    return f"Of {len(twins)} gains with a twin whose norms are held {by_scale} are not shown in it"
+    return (
+        f"Of the {len(twins)} gains that have a control with the norms of weights held {by_scale} "
+        "are no longer shown there"
+    )
 
 
 # ------------------------------------------------------------------------------------- the table
@@ -183,47 +215,62 @@ def starts(
     found = pd.concat(findings.leading(*map(early_accuracy, pair)) for pair in pairs)
     at_best, late = rates_of(pd.concat([peers, convolution])), findings.retuned(later)
     late = late[late.when == "late"]
-    after = f"after {design.LASTING_EPOCHS} epochs"
-    head = ("networks", "start", "early accuracy", after, "n", "its rates", "the default's")
+    early, after = "early accuracy", f"after {design.LASTING_EPOCHS} epochs"
     hardly = ", where the default hardly learns"
     default = pd.concat(early_accuracy(table).default for _, table in pairs)
-    means = default.groupby(findings.kinds(default)).mean()
-    lines = [(*head, "the paper's method, early")]
+    means = default.groupby(level=CELL, sort=False).mean()
+    reached = means.groupby(findings.kinds(means), sort=False)
+    lines = [
+        (
+            "networks",
+            f"the default's {early}",
+            "start",
+            early,
+            after,
+            "its rates",
+            "the default's rates",
+        )
+        + (f"the paper's method, {early}",)
+    ]
     for network, of in found.groupby("network", sort=False):
         first, rates = of["first"].iloc[0], of_network(at_best, network)
         gains, method = (of[of.treated == start] for start in (first, "decorrelated"))
         on = of_network(late, network)
-        on = on[on.treated == first]
-        title, said = findings.start_title(first), report.ranged(gains)
-        use = f"**{title}**", said, report.ranged(on), best_rates(rates, first)
+        on, title = on[on.treated == first], findings.start_title(first)
+        title = "the paper's method" if first == "decorrelated" else title
+        use = f"**{title}**", _ranged(gains), _ranged(on), best_rates(rates, first)
         if 2 * sum(gains.low > report.INTEREST) < len(gains):
-            use = "PyTorch's default", f"{title} {said}", "–", "–"
-        start, early, then, at = use
-        lines.append(
-            (
-                f"{network}{hardly if means[network] < outcomes.LEARNS else ''}",
-                *(start, early, then, spread([*gains.n, *on.n], str)),
-                *(at, best_rates(rates, "default"), report.ranged(method)),
-            )
-        )
+            use = "PyTorch's default", f"{title} {_ranged(gains)}", "–", "–"
+        there = reached.get_group(network)
+        poor = hardly * bool(there.mean() < outcomes.LEARNS)
+        own = best_rates(rates, "default"), _ranged(method)
+        lines.append((network + poor, spread(there, share), *use, *own))
     return f"""Which start, in which network, where each has its own best learning rates \
 (SGD / Adam): changes of accuracy against PyTorch's default, from the lowest to the highest \
-setting, on seeds that did not choose the start; in brackets, in how many settings the 95 % \
-interval lies above {share(report.INTEREST)}, or below -{share(report.INTEREST)}.
+setting, for the start that was first of {len(design.LEADERS)} on other seeds; in brackets, in how \
+many settings the 95 % interval lies above {share(report.INTEREST)}, or below \
+-{share(report.INTEREST)}, and the number of seeds.
 
 {report.markdown(lines)}"""
 
 
+def _ranged(found: pd.DataFrame) -> str:
+    """``report.ranged``, and the number of seeds."""
+    said = report.ranged(found)
+    return said if found.empty else f"{said[:-1]}; {seeds(found.n)})"
+
+
 # ---------------------------------------------------------------------------- the paper's claims
-def claimed(results: list[Result]) -> str:
-    """What became of each sentence of the paper, in a few words (Markdown)."""
+def claimed(results: list[Result], diversity: pd.DataFrame, reinforcement: pd.DataFrame) -> str:
+    """What became of each sentence of the paper, in a few words (Markdown), by the tables of these
+    names."""
     said = {
         "early-40": _of_forty,
         "decorrelated-yet-stochastic": lambda found: report.in_words(claims.counts(found)),
         "redundancy-costs": _of_redundancy,
-        "diversity-predicts": _of_diversity,
-        "early-help": _of_techniques,
-        "escape": _of_techniques,
+        "diversity-predicts": partial(_of_diversity, diversity),
+        "early-help": partial(_of_techniques, reinforcement),
+        "escape": _of_escape,
         "small-suffices": _of_sizes,
     }
     lines = [("the paper says", "here", "read")]
@@ -238,49 +285,84 @@ def _of_forty(found: list[Result]) -> str:
     there = [r for r in found if r.verdict in claims.REPRODUCED]
     by_scale = sum(r.carried_by == "scale" for r in there)
     return (
-        f"in {how_many(found)} settings, in {by_scale} of these by scale; surely worse in "
-        f"{len(opposite(found))}"
+        f"in {how_many(found)} settings, and in {by_scale} of these decorrelation is not shown to "
+        f"carry it; surely worse in {len(opposite(found))}"
     )
 
 
 def _of_redundancy(found: list[Result]) -> str:
     early = [r for r in found if r.group == "early accuracy"]
     flat, deep = ([r for r in early if ("shallow" in r.setting) is one] for one in (True, False))
+    noise = claims.load()["redundancy-costs"]["treated"].rpartition("_")[2]
     return (
-        f"half of the units near duplicates at the start cost early accuracy in {how_many(deep)} "
-        f"settings with several layers, {how_many(flat)} with one"
+        f"where half of the units start as copies of another (but for noise of {noise} %), that "
+        f"costs early accuracy in {how_many(deep)} settings with several layers, "
+        f"{how_many(flat)} with one"
     )
 
 
-def _of_diversity(found: list[Result]) -> str:
-    goes, missed = (
-        [r for r in found if r.group == group] for group in ("rank correlation", "lesion test")
+def _of_diversity(diversity: pd.DataFrame, found: list[Result]) -> str:
+    goes, beyond, missed = (
+        [r for r in found if r.group == group]
+        for group in ("rank correlation", "beyond the accuracy reached", "lesion test")
     )
+    told = findings.foretold(diversity, "effective_rank", goes[0].margin)
+    held = findings.tally(told["beyond the share of dead units"])
     return (
-        f"it goes with final accuracy in {how_many(goes)} settings; units that resemble another "
-        f"are missed less in {how_many(missed)}"
+        f"it goes with final accuracy in {how_many(goes)} settings (median ρ "
+        f"{median(r.estimate for r in goes):+.2f}), in {how_many(beyond)} beyond the accuracy "
+        f"reached by then, in {held.above} of {held.of} beyond the share of dead units (median ρ "
+        f"{held.median:+.2f}); removing a unit that resembles another costs less in "
+        f"{how_many(missed)}"
     )
 
 
-def _of_techniques(found: list[Result]) -> str:
+def _of_techniques(reinforcement: pd.DataFrame, found: list[Result]) -> str:
     good = [r for r in found if r.verdict in claims.REPRODUCED]
     twins = [r for r in good if r.alone]
-    by_scale = sum(r.carried_by == "scale" for r in twins)
-    held = f"{by_scale} of {len(twins)} with a norm-held twin are not shown in it"
+    left = [r for r in twins if r.carried_by != "scale"]
+    moved = findings.correlation_effects(findings.correlations(reinforcement))
+    moved = moved[moved.high < 0].assign(technique=outcomes.technique_of(moved.treated))
+    less = {(one, claims.setting_of(cell)) for one, *cell in moved[["technique", *CELL]].to_numpy()}
+    diverse = sum((r.group, r.setting) in less for r in left)
     return (
-        f"in {len(good)} of {len(found)} combinations of technique and setting, "
-        f"{sum(r.reason == OFF for r in found)} are tuned off; "
-        f"{held if twins else 'scale is not held apart'}"
+        f"{_acting(found)}. With the norms of weights held {len(twins) - len(left)} of "
+        f"{len(twins)} gains are no longer shown; in {diverse} of the other {len(left)} units "
+        f"become less correlated; {len(good) - len(twins)} have no such control"
+    )
+
+
+def _of_escape(found: list[Result]) -> str:
+    good = [r for r in found if r.verdict in claims.REPRODUCED]
+    places = " and ".join(f"({name})" for name in dict.fromkeys(r.setting for r in good)) or "none"
+    return (
+        f"{_acting(found)}. The gains are on {places}, at the usual learning rate and without a "
+        "control for scale"
+    )
+
+
+def _acting(found: list[Result]) -> str:
+    """In how many combinations that are tested a technique surely does what is claimed."""
+    tested = [r for r in found if r.reason != OFF]
+    return (
+        f"in {how_many(tested)} combinations of technique and setting; in "
+        f"{len(found) - len(tested)} more tuning switched the technique off"
     )
 
 
 def _of_sizes(found: list[Result]) -> str:
-    parts = (
-        f"{size} units a layer in place of 256 lose "
-        f"{spread((-r.estimate for r in found if f'×{size} against' in r.setting), _tenths)} of "
-        "the accuracy"
-        for size in (16, 8)
-    )
+    parts = []
+    for size in (16, 8):
+        of = [r for r in found if f"×{size} against" in r.setting]
+        depths = dict.fromkeys(r.setting.split(", ")[1].partition("×")[0] for r in of)
+        layers = (
+            " or ".join(depths) + " hidden layer" + "s" * (max(map(int, depths), default=1) > 1)
+        )
+        parts.append(
+            f"{size} units a layer in place of {max(design.WIDTHS)} lose "
+            f"{spread((-r.estimate for r in of), _tenths)} of the accuracy "
+            f"({layers})"
+        )
     return ", ".join(parts)
 
 

@@ -55,7 +55,7 @@ def _forty(
         "decorrelation: it is the scale of the draw, with biases at zero. Elsewhere "
         f"{report.in_words(claims.counts(rest))}; the opposite in {len(against)} "
         f"({_listed(against)}). The median setting has "
-        f"{middle(every)}, the mean is {measured(vars(whole))}, and "
+        f"{middle(every)}, the mean of these {len(every)} is {measured(vars(whole))}, and "
         f"{_jointly(_elsewhere(results, values), 'decorrelated', 'default')} without those "
         f"{len(there)}. With both sides at their own best learning rates, in {len(tuned)} "
         f"settings, the estimate is {share(whole.published)} or more in {len(reach)} "
@@ -148,11 +148,12 @@ def _instead(results: list[Result], peers: pd.DataFrame, leaders: pd.DataFrame) 
         f"worse in {len(answer.opposite(against))}, and on {series} worse in "
         f"{len(answer.opposite(series_led))} of {len(series_led)}. It draws nothing: its seeds are "
         f"orders of the data. Its formula is that of public code which cites {answer.SOURCE}, "
-        f"whose own text was not to be had. `{design.FOUND}` has {_gains(few)} with three or five "
+        f"whose text could not be obtained. `{design.FOUND}` has {_gains(few)} with three or five "
         f"layers on images, on fresh seeds {_gains(again)}. It was found by a search on MNIST and "
         f"{series}; on {names.title(UNSEARCHED, names.DATA)}, which had no part in it, "
         f"{_jointly(reached[unseen], design.FOUND, 'default')} without ten layers of 10. No start "
-        f"is the best everywhere: mean ranks of {len(ranks)} are {standing}; `{design.FOUND}` is "
+        f"is the best everywhere: mean ranks of {len(ranks)}, on the seeds that chose those that "
+        f"led, are {standing}; `{design.FOUND}` is "
         f"at worst {percent(ranks.least[design.FOUND])} from the first, and against the best other "
         f"start: {report.in_words(claims.counts(settings(results, 'finding-best-start')))}"
     )
@@ -173,10 +174,11 @@ def _tried(results: list[Result]) -> str:
     return (
         f"at the usual and at best rates they gain more than {share(good[0].margin)} in "
         f"{len(good)} of {len(off + good + rest)} combinations of technique, setting and rates; "
-        f"{len(off)} are off, for what beats none by less than {outcomes.ERRORS} standard errors "
-        f"of few seeds is left out. {answer.without_scale(good)}; {lost} of these twins surely "
-        f"lose. Of what is tested and not reproduced: {report.in_words(claims.counts(rest))}. "
-        f"At the default's best rate, in the mean over settings: {_ahead(results)}"
+        f"in {len(off)} the technique is off: with no coefficient was it better than none by "
+        f"{outcomes.ERRORS} standard errors, of few seeds. {answer.without_scale(good)}; in {lost} "
+        "it surely loses. Of what is tested and not reproduced: "
+        f"{report.in_words(claims.counts(rest))}. At the default's best rate, in the mean over "
+        f"settings: {_ahead(results)}"
     )
 
 
@@ -186,11 +188,20 @@ def _ahead(results: list[Result]) -> str:
     series, said = names.title(names.SERIES, names.DATA), []
     for one in sorted(together(results, "finding-rivals"), key=lambda r: -r.estimate)[:4]:
         of = [r for r in settings(results, "finding-rivals") if r.group == one.group]
-        parts = {"images": [], series: []}
-        for r in of:
-            parts[series if series in r.setting else "images"].append(r.estimate or 0)
-        means = (f"{name} {percent(fmean(found))}" for name, found in parts.items() if found)
-        with_adam = ", with Adam alone" * (one.group == design.MUON)
+        adam = names.OPTIMIZERS["adam"]
+        parts = {
+            "images": [r for r in of if series not in r.setting],
+            series: [r for r in of if series in r.setting],
+            adam: [r for r in of if r.setting.endswith(adam)],
+        }
+        if one.group == design.MUON:  # in place of Adam
+            del parts[adam]
+        means = (
+            f"{name} {percent(fmean(r.estimate or 0 for r in found))}"
+            for name, found in parts.items()
+            if found
+        )
+        with_adam = f", in place of {adam} alone" * (one.group == design.MUON)
         said.append(
             f"{names.title(one.group, names.TECHNIQUES)} {measured(vars(one))} ({', '.join(means)}"
             f"{with_adam})"
@@ -326,8 +337,8 @@ On the seeds whose networks learn from either start, a description:
 
 {_by_network(learning, design.LASTING[1:])}
 
-Of the {len(best)} rates {len(moved)} are others than those of {design.EPOCHS} epochs, \
-{len(lower)} of them lower; at an end of their grid {best.at_end.sum() or "none"}."""
+{len(moved)} of the {len(best)} rates differ from those of {design.EPOCHS} epochs, {len(lower)} \
+of them are lower; {best.at_end.sum() or "none"} at an end of the grid."""
 
 
 def dead(early: pd.DataFrame, leaders: pd.DataFrame) -> str:

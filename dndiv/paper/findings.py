@@ -265,10 +265,18 @@ def parts(judged: Sequence[tuple[dict, "Result"]]) -> dict[str, pd.DataFrame]:
 
 
 def foretold(observed: pd.DataFrame, measure: str, margin: float) -> dict[str, pd.DataFrame]:
-    """The first two of ``parts`` for any measure of diversity."""
-    rank = outcomes.network_diversity(observed, measure).xs("default", level="arm")[1]
-    values = outcomes.foretold(observed).assign(diversity=rank)
-    given = {"rank correlation": (), "beyond the accuracy reached": ("reached",)}
+    """The first two of ``parts`` for any measure of diversity; and what is left of the first
+    ``beyond the share of dead units``, which lower most of them: a description."""
+    first, dead = (
+        outcomes.network_diversity(observed, name).xs("default", level="arm")[1]
+        for name in (measure, "dead")
+    )
+    values = outcomes.foretold(observed).assign(diversity=first, dead=dead)
+    given = {
+        "rank correlation": (),
+        "beyond the accuracy reached": ("reached",),
+        "beyond the share of dead units": ("dead",),
+    }
 
     def correlate(columns):
         for cell, arrays in outcomes.samples(values, columns):
@@ -684,12 +692,10 @@ def _kind(data: str, setting: str, optimizer: str) -> str:
     does."""
     if setting == design.CONVOLUTIONAL:
         return f"a small CNN, {title(data, DATA)}"
-    depth = len(hidden_layers(setting))
+    of, depth = title(data, DATA) if data == SERIES else "images", len(hidden_layers(setting))
     if depth == 10:
-        return f"ten layers, {OPTIMIZERS[optimizer]}"
-    if data == SERIES:
-        return f"{title(data, DATA)}, up to five layers"
-    return "images, one layer" if depth == 1 else DEEP
+        return f"{of}, ten layers, {OPTIMIZERS[optimizer]}"
+    return f"{of}, one layer" if depth == 1 else f"{of}, three or five layers"
 
 
 def leading(before: pd.DataFrame, again: pd.DataFrame) -> pd.DataFrame:

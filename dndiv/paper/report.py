@@ -322,9 +322,10 @@ def covers(coverage: pd.DataFrame) -> str:
         "How often intervals of 95 % hold the truth, in draws from the artifact's own networks of "
         "as many seeds as each comparison has, or of 10; and how many draws from networks without "
         "an effect have theirs above zero, and above the smallest effect of interest, which is "
-        f"called reproduced: {said}. It is worst where one network or two of many do not learn, "
-        "for many draws have none of them. Fewer seeds, other final accuracies, the convolutional "
-        "network, means over all settings, rank correlations and times were not simulated."
+        f"called reproduced: {said}. It is worst where one or two networks in a hundred fail "
+        "to learn, for most draws have none of them. Fewer seeds, other final accuracies, the "
+        "convolutional network, means over all settings, rank correlations and times were not "
+        "simulated."
     )
 
 
@@ -450,7 +451,7 @@ def generated(text: str, folder: Path) -> str:
         "lasting": lambda: details.lasting(*of("lasting")),
         "later": lambda: details.later(*of("later_rates", "later")),
         "dead": lambda: details.dead(*of("early", "leaders")),
-        "paper": lambda: answer.claimed(results),
+        "paper": lambda: answer.claimed(results, *of(*answer.CLAIMED)),
         "claims": lambda: per_claim(theirs, "../"),
         "findings": lambda: per_claim(ours, "../"),
         "coverage": lambda: covers(pd.read_csv(folder / "coverage.csv")),

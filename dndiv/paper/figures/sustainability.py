@@ -56,23 +56,26 @@ def pareto(points: pd.DataFrame) -> plt.Figure:
 def to_target(table: pd.DataFrame) -> plt.Figure:
     """Multiply–accumulates of training until networks have a share of the wide network's accuracy,
     against their width: every network a marker, hollow where the run ends before it is reached; the
-    line is the median.
+    line is the median where more than half of them reach it.
     table: rows of ``findings.to_target`` with ``panel``, a heading."""
     panels = Panels(table, ["data"], ["panel"], 2.6, across=2)
     for ax, part, (name, heading) in panels:
-        for arm, look in looks([*dict.fromkeys(table.arm)]).items():
+        of_arms = looks([*dict.fromkeys(table.arm)])
+        for k, (arm, look) in enumerate(of_arms.items()):
             of_arm = part[part.arm == arm]
+            beside = 1.1 ** (k - (len(of_arms) - 1) / 2)
             for reached, face in ((True, look["color"]), (False, "white")):
                 chosen = of_arm[of_arm.reached == reached]
                 alone = {"ls": "", "ms": 4, "mfc": face, "alpha": 0.7}
-                ax.plot(chosen.width, chosen.macs, **look | alone)
-            middle = of_arm.groupby("width").macs.median()
+                ax.plot(chosen.width * beside, chosen.macs, **look | alone)
+            by = of_arm.groupby("width")
+            middle = by.macs.median().where(by.reached.mean() > 0.5)
             line = {"marker": None, "lw": 1.5, "label": start_title(arm)}
-            ax.plot(middle.index, middle, **look | line)
+            ax.plot(middle.index * beside, middle, **look | line)
         ax.set_title(f"{title(name, DATA)}, {heading}")
         ax.set(xscale="log", yscale="log")
         ax.yaxis.set_minor_formatter(NullFormatter())
         mark(ax.xaxis, sorted(table.width.unique()))
-    note = "markers: networks, hollow where the run ends before; lines: medians"
+    note = "markers: networks, hollow where the run ends before; lines: medians where most reach it"
     note = f"{note}; {seeds_text(table)}"
     return panels.finish("units per hidden layer", "multiply–accumulates", note)

@@ -149,7 +149,10 @@ def predictions(places: pd.DataFrame, foretold: np.ndarray) -> plt.Figure:
     two agree.
     places: of one comparison, as ``findings.effect_map`` gives. foretold: log(1 + effect) of each.
     """
-    panels = {"the whole map (fitted)": ~places.held_out, "slices (not looked at)": places.held_out}
+    panels = {
+        "the whole map (fitted)": ~places.held_out,
+        "slices (not used to fit)": places.held_out,
+    }
     of_slice = looks(list(dict.fromkeys(places.slice)))
     figure, axes = figures.row(2, 4.2, sharex=True, sharey=True)
     for ax, (heading, chosen) in zip(axes, panels.items()):
@@ -163,12 +166,12 @@ def predictions(places: pd.DataFrame, foretold: np.ndarray) -> plt.Figure:
             ax.plot(foretold[here], places.log[here], **look)
         ax.axline((0, 0), slope=1, color="black", ls="--", lw=1)
         ax.set_title(heading)
-        ax.set_xlabel("foretold change of early accuracy")
+        ax.set_xlabel("predicted change of early accuracy")
     every = np.concatenate([foretold, places.log])
     low, high = every.min() - 0.1, every.max() + 0.1
     axes[0].set(xlim=(low, high), ylim=(low, high))
     mark_changes(axes[0].xaxis, low, high, 7)
     mark_changes(axes[0].yaxis, low, high, 14)
-    axes[0].set_ylabel("found")
+    axes[0].set_ylabel("measured")
     figures.legend(figure, axes, f"{figures.seeds_text(places)} each; bars: 95 % intervals")
     return figure
