@@ -80,4 +80,4 @@ def costs(found: pd.DataFrame) -> plt.Figure:
     titled = {f"{n}, {figures.seeds_text(part)}": in_percent(part) for n, part in parts.items()}
     panels = figures.cell_estimates(titled)
     figures.shade(panels, [100 * part.margin.iloc[0] for part in parts.values()])
-    return panels.finish("cost: accuracy lost, or more time, % (95 % interval)")
+    return panels.finish("cost, %", above="accuracy lost, or more time; bars: 95 % intervals")

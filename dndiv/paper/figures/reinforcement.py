@@ -41,10 +41,13 @@ def overview(panels: dict[str, pd.DataFrame], columns: list[tuple]) -> plt.Figur
 
 def _changes(maps: dict, rows: list[str], columns: list[str], across: int):
     """``figures.heat_maps`` of relative changes, all on one scale of logarithms of ratios, whose
-    ends are fourfold at most."""
+    ends are fourfold at most, and leave out the largest in twenty: it would make all others pale.
+    """
     maps = {heading: (np.log1p(colors), texts) for heading, (colors, texts) in maps.items()}
-    largest = max(float(np.nanmax(np.abs(colors))) for colors, _ in maps.values())
-    half = min(largest, figures.CLEAR) or 0.01
+    sizes = np.abs(np.concatenate([np.ravel(colors) for colors, _ in maps.values()]))
+    changed = sizes[sizes > 0]
+    largest = changed.max(initial=0.01)
+    half = min(float(np.quantile(changed, 0.95)) if len(changed) else largest, figures.CLEAR)
     look = {"cmap": figures.DIVERGING, "vmin": -half, "vmax": half}
     figure, axes = figures.heat_maps(maps, rows, columns, across, **look)
     look = {"extend": "both" if half < largest else "neither"}
