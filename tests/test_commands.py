@@ -5,8 +5,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 import tomllib
 
 import nbformat
@@ -254,8 +256,45 @@ def test_a_notebook_is_current_as_long_as_its_source_its_code_and_the_tables_are
         files.CLAIMS.read_text("utf8") in texts and files.ASSUMPTIONS.read_text("utf8") not in texts
     )
     assert not any(text.startswith(("dndiv.paper.compute:", "dndiv.population:")) for text in texts)
+    book = nbformat.read(source, as_version=4)  # JupyterLab saves what it has shown
+    book.cells[1].outputs, book.cells[1].execution_count = [nbformat.v4.new_output("stream")], 3
+    nbformat.write(book, source)
+    assert reproduce._notebook(source, "smoke", sheets)[2] == made_from
     make_notebook(source, "1 + 1")
     assert reproduce._notebook(source, "smoke", sheets)[2] != made_from
+
+
+def test_a_notebook_that_is_edited_while_it_is_executed_is_executed_again(
+    here, tmp_path, monkeypatch
+):
+    source = make_notebook(tmp_path / "01_x.ipynb", "1")
+    state, copy = reproduce.State("smoke"), here / "smoke" / "notebooks" / "01_x.ipynb"
+
+    def edited(words, **more):
+        files.place(copy).write_bytes(source.read_bytes())
+        make_notebook(source, "2")
+        return subprocess.CompletedProcess(words, 0)
+
+    monkeypatch.setattr(reproduce.subprocess, "run", edited)
+    assert reproduce._execute([source], state, {}, "cpu") == [True]
+    assert state.judge(*reproduce._notebook(source, "smoke", {})) == "stale"
+
+
+def test_a_second_run_waits_for_the_first_and_says_so(here, capsys):
+    """And where the first is killed, it goes on."""
+    program = (
+        "import time; from dndiv.paper import files\n"
+        f"with files.alone(files.Path({str(here / 'smoke')!r})):\n"
+        "    print('in', flush=True); time.sleep(60)"
+    )
+    first = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    assert first.stdout.readline() == "in\n"
+    threading.Timer(1.0, first.kill).start()
+    with files.alone(here / "smoke"):
+        assert first.wait() == -signal.SIGKILL
+    assert "another run makes what is in" in capsys.readouterr().err
+    with files.alone(here / "smoke"):
+        assert not capsys.readouterr().err
 
 
 def test_tuning_replaces_what_it_has_tried_and_keeps_the_rest(here, tmp_path, monkeypatch):
@@ -282,7 +321,17 @@ def test_tuning_replaces_what_it_has_tried_and_keeps_the_rest(here, tmp_path, mo
     monkeypatch.setattr(commands, "COEFFICIENTS", file)
     monkeypatch.setattr(commands, "RATES", best)
     monkeypatch.setattr(tables, "table", lambda name, *words: made[name])
+    before = file.read_text("utf8"), best.read_text("utf8")
+    # a smaller preset adds what is not registered, and replaces nothing
     assert commands.main(["tune", "--preset", "smoke"]) == 0
+    assert yaml.safe_load(file.read_text("utf8")) == yaml.safe_load(before[0])
+    assert yaml.safe_load(best.read_text("utf8")) == {
+        "MNIST tiny sgd": {"he": 0.3},
+        "Digits tiny sgd": {"he": 1, "rai": 3, "lsuv": 0.1},
+        "Digits tiny sgd later": {"he": 0.1},
+    }
+    best.write_text(before[1])
+    assert commands.main(["tune"]) == 0
     assert file.read_text("utf8").startswith("# why\n")
     assert yaml.safe_load(file.read_text("utf8")) == {
         "log_volume": {"dynamic": {"tiny sgd": 0.1, "narrow sgd": 7.0}}

@@ -127,8 +127,27 @@ def test_stop_keeps_what_there_is(panel):
     assert said(panel).startswith("Stopped. Test accuracy after")
     pressed(panel, panel.stop)  # again: nothing to stop
     assert panel._task.cancelled()
+    exec(explore.code(panel.trained), lines := {})  # the whole run, of which a part is shown
+    last = panel.looks[-1]
+    k = lines["epochs"].index(last.epoch)
+    np.testing.assert_array_equal(lines["accuracies"][k].numpy(), last.accuracy)
     pressed(panel, lambda: choose(panel, epochs=1), panel.train)
     assert panel.looks[-1].epoch == 1
+
+
+def test_what_is_chosen_and_not_trained_is_said_and_training_is_not_talked_over(panel):
+    pressed(panel, panel.train)
+    assert said(panel).startswith("Test accuracy after")
+    choose(panel, A="looks_linear")
+    assert said(panel).startswith("Press Train; shown is what was trained before. Test accuracy")
+    choose(panel, A="default")
+    assert said(panel).startswith("Test accuracy after")
+    choose(panel, epochs=100)
+    seen = []
+    pressed(
+        panel, panel.train, lambda: (choose(panel, seeds=3), seen.append(said(panel))), panel.stop
+    )
+    assert seen[0].startswith(("Loading", "Drawing", "Training, epoch"))
 
 
 @pytest.mark.parametrize(

@@ -72,7 +72,8 @@ def _parts(said: dict) -> list[dict]:
             {
                 "title": section.title,
                 "question": section.question,
-                "answer": segments(section.answer),
+                # a table stands on the first page
+                "answer": [] if "\n|" in section.answer else segments(section.answer),
                 "file": picture and f"{picture.name}.png",
                 "alternative": picture and picture.alternative,
             }

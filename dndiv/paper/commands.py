@@ -36,7 +36,8 @@ def run(args) -> int:
     """Compute the tables of a preset into results/<preset>/tables, where they are not there yet."""
     from dndiv.paper import reproduce
 
-    reproduce.make_tables(reproduce.State(args.preset), args.device, args.jobs)
+    with files.alone(files.results(args.preset)):
+        reproduce.make_tables(reproduce.State(args.preset), args.device, args.jobs)
     return 0
 
 
@@ -117,24 +118,35 @@ def report(args) -> int:
 
 def tune(args) -> int:
     """Compute the tables of a preset's tuning alone, and register in coefficients.yml and rates.yml
-    what they choose; what they have no candidates for stays."""
+    what they choose; what they have no candidates for stays. Of another preset than the paper's,
+    whose seeds are few, what is registered already stays, too."""
     from dndiv.paper import outcomes
 
-    def chosen_by(table, **options):
-        kept, best = schema.rates(RATES), outcomes.choose_rates(table, **options)
-        _register(RATES, kept | {cell: kept.get(cell, {}) | of for cell, of in best.items()})
+    def register(file, kept, found):
+        _register(file, _merged(kept, found, stays=args.preset != "paper"))
 
-    chosen_by(tables.table("rates", args.preset, args.device))
-    chosen_by(tables.table("later_rates", args.preset, args.device), later=True)
+    def rates_by(table, **options):
+        register(RATES, schema.rates(RATES), outcomes.choose_rates(table, **options))
+
+    rates_by(tables.table("rates", args.preset, args.device))
+    rates_by(tables.table("later_rates", args.preset, args.device), later=True)
     tuning = tables.table("tuning", args.preset, args.device)  # some of it at these rates
     if (muon := tuning.optimizer.str.startswith(f"{MUON}@")).any():
-        chosen_by(tuning[muon])
-    chosen = schema.coefficients(COEFFICIENTS)
-    for technique, schedules in outcomes.choose_coefficients(tuning).items():
-        for schedule, found in schedules.items():
-            chosen.setdefault(technique, {}).setdefault(schedule, {}).update(found)
-    _register(COEFFICIENTS, chosen)
+        rates_by(tuning[muon])
+    kept = schema.coefficients(COEFFICIENTS)
+    register(COEFFICIENTS, kept, outcomes.choose_coefficients(tuning))
     return 0
+
+
+def _merged(kept: dict, found: dict, stays: bool) -> dict:
+    """What is found in what is kept, level by level; or, where that ``stays``, beside it."""
+    merged = dict(kept)
+    for name, value in found.items():
+        if isinstance(value, dict):
+            merged[name] = _merged(kept.get(name, {}), value, stays)
+        elif not (stays and name in kept):
+            merged[name] = value
+    return merged
 
 
 def _register(file: Path, chosen: dict) -> None:
@@ -247,7 +259,10 @@ REMEDY = (
     "Make room or give leave there, or set DNDIV_RESULTS to another folder, and run the same "
     "command again: what is finished is kept"
 )
-NO_PLACE = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+NO_PLACE = {
+    *(errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOTDIR, errno.EEXIST),
+}
 
 
 def said(error: Exception) -> str:

@@ -253,7 +253,10 @@ def tuning(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """
     options = {"records": ("accuracy in training",), "tuned": True}
     found: list[Unit] = []
-    for name, setting, optimizer in cells(names, preset.technique_settings):
+    escaping = (names[0], *ESCAPING)  # of smaller presets the one place beyond those of techniques
+    for name, setting, optimizer in dict.fromkeys(
+        [*cells(names, preset.technique_settings), escaping]
+    ):
         deep = len(SETTINGS[setting]) > 1
         arms = (
             "default",
@@ -306,11 +309,14 @@ def reinforcement(preset: Preset, names: Sequence[str]) -> list[Unit]:
     ]
 
 
+ESCAPING = ("narrow", "sgd")  # with the longest plateaus
+
+
 def escape(preset: Preset, names: Sequence[str]) -> list[Unit]:
     """When networks leave their plateaus: images with SGD, and parity problems."""
     options = {"epochs": design.ESCAPE_EPOCHS, "records": ("plateau",), "looks": "every few steps"}
     found: list[Unit] = [
-        Training(names[0], "narrow", "sgd", design.ESCAPE_ARMS, block, **options)
+        Training(names[0], *ESCAPING, design.ESCAPE_ARMS, block, **options)
         for block in blocks(names[0], preset.escape_seeds, 10)
     ]
     return found + [

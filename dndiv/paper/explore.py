@@ -6,6 +6,7 @@ Python, and ``Panel`` is what there is to choose, to press and to see.
 
 import asyncio
 import html
+import itertools
 from collections.abc import Iterator
 
 import ipywidgets as widgets
@@ -167,7 +168,10 @@ class Panel(widgets.VBox):
             unit, looks = self.unit(), []
             self._say(f"Loading {title(unit.data, DATA)} …")
             await asyncio.to_thread(data.load, unit.data)  # which may be a download
-            for look in course(unit):
+            self._say("Drawing the networks …")
+            looking = course(unit)
+            first = await asyncio.to_thread(next, looking)
+            for look in itertools.chain([first], looking):
                 if look:
                     looks.append(look)
                     self._show(unit, looks)
@@ -198,7 +202,11 @@ class Panel(widgets.VBox):
             self._refuse(error)
         else:
             self.lines.value = PRE.format(lines) * self.buttons["code"].value
-            self._say(self._result())
+            if not self._task or self._task.done():  # or else it is said how far that is
+                other = self.unit() != self.trained
+                self._say(
+                    "Press Train; shown is what was trained before. " * other + self._result()
+                )
 
     def _result(self) -> str:
         last, n = self.looks[-1], len(self.trained.seeds)

@@ -4,9 +4,17 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows has another lock
+    import msvcrt
+
+    fcntl = None
 
 ROOT = Path(__file__).resolve().parents[2]  # the checkout
 # A folder that a setting names is the same for every process that is started from here on: a
@@ -102,6 +110,28 @@ def atomically(file: Path, save: Callable[[Path], object]) -> None:
         os.replace(part, file)
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def locked(file: Path, waits: str = "") -> Iterator[None]:
+    """While no other process is in here with this file; ``waits`` is said where one is. A process
+    that is killed lets go of it."""
+    with open(place(file), "a") as lock:
+        if fcntl:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if waits:
+                    say(waits)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        else:
+            msvcrt.locking(lock.fileno(), msvcrt.LK_LOCK, 1)  # until it is closed
+        yield
+
+
+def alone(folder: Path) -> AbstractContextManager[None]:
+    """While no other process makes what is in a folder of results."""
+    return locked(folder / ".lock", f"another run makes what is in {folder}: waiting for its end")
 
 
 def sweep(folder: Path) -> None:

@@ -91,7 +91,8 @@ def execute(source: Path, preset: str, device: str) -> int:
         files.say(f"{source.name}: {stopped}\nThe copy with its traceback is {failed}.")
         return 1
     for part in (book, *book["cells"]):
-        part["metadata"].pop("papermill", None)  # it holds paths of this machine, and times
+        for name in ("papermill", "execution"):  # they hold paths of this machine, and times
+            part["metadata"].pop(name, None)
     book["metadata"]["dndiv"] = {"preset": preset, "tables": of}
     _write(book, failed)
     os.replace(failed, target)

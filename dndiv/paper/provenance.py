@@ -10,15 +10,12 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from dndiv.paper.files import ROOT, atomically, known, place
+from dndiv.paper.files import ROOT, atomically, known, locked
 
 try:
-    import fcntl
     import resource
-except ImportError:  # Windows has another lock, and keeps no such account
-    import msvcrt
-
-    fcntl = resource = None
+except ImportError:  # Windows keeps no such account
+    resource = None
 
 PACKAGES = (
     "torch",
@@ -110,12 +107,7 @@ def record(folder: Path, facts: dict, step: str = "", seconds: float = 0.0) -> N
     """Put ``facts`` into ``folder``/provenance.json, and the wall time and peak memory of a
     ``step``, if there is one."""
     file = folder / "provenance.json"
-    # notebooks are executed side by side
-    with open(place(folder / ".provenance.lock"), "a") as lock:
-        if fcntl:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        else:
-            msvcrt.locking(lock.fileno(), msvcrt.LK_LOCK, 1)  # until it is closed
+    with locked(folder / ".provenance.lock"):  # notebooks are executed side by side
         before = known(file)
         steps = before["steps"] if isinstance(before.get("steps"), dict) else {}
         if step:

@@ -39,6 +39,11 @@ Entry = tuple[str, Path, str]  # a name, a file, and the digest of all that it i
 
 def reproduce(preset: str, device: str, jobs: int | None) -> int:
     """Tables, executed notebooks and verdicts of a preset into results/<preset>. Returns 0 or 1."""
+    with files.alone(files.results(preset)):
+        return _reproduce(preset, device, jobs)
+
+
+def _reproduce(preset: str, device: str, jobs: int | None) -> int:
     state = State(preset)
     made = make_tables(state, device, jobs)
     sheets = state.sheets()
@@ -247,13 +252,14 @@ def _execute(books: Sequence[Path], state: "State", sheets: dict, device: str) -
 
     def one(source):
         files.say(f"{source.stem} ({state.preset})")
+        made = _notebook(source, state.preset, sheets)  # as it is now, whoever edits it meanwhile
         words = ["notebook", str(source), "--preset", state.preset, "--device", device]
         environment = os.environ | {"OMP_NUM_THREADS": "1", tables.CURRENT: state.preset}
         run = subprocess.run([sys.executable, "-m", "dndiv", *words], env=environment)
         if run.returncode == 0:
             there = sorted((state.folder / "figures").glob("*.*"))
             figures = [(f"figures/{f.name}", f, "") for f in there if f.suffix != ".part"]
-            state.note(_notebook(source, state.preset, sheets), *figures)
+            state.note(made, *figures)
         return run.returncode == 0
 
     with ThreadPoolExecutor(TWO) as side_by_side:  # the last take longest
@@ -264,7 +270,9 @@ def _notebook(source: Path, preset: str, sheets: dict) -> Entry:
     cells = json.loads(source.read_text("utf8"))["cells"]
     texts = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
     names = [*code.mentioned(code.stripped("\n".join(texts))), EXECUTED]
-    made_from = _digest(source.read_text("utf8"), sheets, *_sources(names))
+    # without outputs, which JupyterLab stores wherever it is looked at
+    said = [[c["cell_type"], "".join(c["source"]), c["metadata"].get("tags")] for c in cells]
+    made_from = _digest(said, sheets, *_sources(names))
     return f"notebooks/{source.stem}", notebooks.executed(source, preset), made_from
 
 
