@@ -105,7 +105,8 @@ def main() -> str:
     code = "from dndiv.bench import measure; print(measure.memory())"  # and nothing else before
     fresh = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     facts = {"memory_mib": int(fresh.stdout), "recording": measure.recording()}
-    swept, costs = measure.sweeps(), measure.techniques()
+    swept = measure.sweeps()
+    costs = measure.techniques().assign(processor=provenance.machine()["processor"])
     text, figure, folder = as_markdown(found, facts), picture(found, swept), files.RESULTS / "bench"
     frames = {"bench.csv": found, "sweeps.csv": swept, files.COSTS.name: costs}
     for name, frame in frames.items():

@@ -368,9 +368,10 @@ def doses(tuning: pd.DataFrame) -> pd.DataFrame:
 
 def technique_costs() -> pd.DataFrame:
     """The time of a training step with a technique over that without, as `make bench` has last
-    measured it: a row per technique, columns median, least and most."""
-    ratios = pd.read_csv(COSTS).groupby("technique", sort=False).ratio
-    return ratios.agg(median="median", least="min", most="max")
+    measured it: a row per technique, columns median, least, most and processor."""
+    by = pd.read_csv(COSTS).groupby("technique", sort=False)
+    found = by.ratio.agg(median="median", least="min", most="max")
+    return found.assign(processor=by.processor.first())
 
 
 def choices(doses: pd.DataFrame) -> pd.DataFrame:
