@@ -137,6 +137,16 @@ def test_a_broken_formula_turns_nbval_red(tmp_path, good, bad):
 
 
 # -------------------------------------------------------------------- those of the reference run
+def test_a_committed_copy_has_its_answer_before_any_code():
+    """Wherever it is looked at: not every viewer collapses code."""
+    for path in NOTEBOOKS:
+        text = (files.results(files.REFERENCE) / "notebooks" / path.name).read_text("utf8")
+        first, second, *_ = cells = json.loads(text)["cells"]
+        assert second["cell_type"] == "markdown" and len(second["source"]) > 100, path.name
+        assert "".join(second["source"]) == notebooks.answer(cells)
+        assert "**Question.**" in "".join(first["source"])
+
+
 def test_the_committed_copies_are_those_of_the_committed_tables():
     """A reference that knows the keys of its units was made with its notebooks."""
     folder = files.results(files.REFERENCE)

@@ -59,15 +59,13 @@ def representative(section: Section) -> Picture | None:
 def _section(source: Path, preset: str, there: set[str]) -> Section:
     copy = notebooks.executed(source, preset)
     cells = json.loads((copy if copy.is_file() else source).read_text("utf8"))["cells"]
-    words = [_words(cell) for cell in cells]
-    section = Section(source.stem, *_opening(words[0]))
+    words = [notebooks.words(cell) for cell in cells]
+    section = Section(source.stem, *_opening(words[0]), answer=notebooks.answer(cells))
     imports = _imports(cells)
     heading = ""
     for k, cell in enumerate(cells):
         if titles := re.findall(r"^##+ (.*)", words[k], flags=re.MULTILINE):
             heading = titles[-1]
-        if heading == "In short" and cell["cell_type"] == "code":
-            section.answer += words[k]
         if cell["cell_type"] != "code" or "figures.save(" not in (text := "".join(cell["source"])):
             continue
         tree = ast.parse(text)
@@ -92,14 +90,6 @@ def _caption(cells: list[dict], words: list[str]) -> str:
         if "figures.save(" in "".join(cell["source"]):
             break
     return ""
-
-
-def _words(cell: dict) -> str:
-    """What a cell says: its text, or the Markdown that it has put out."""
-    if cell["cell_type"] == "markdown":
-        return "".join(cell["source"])
-    shown = [o.get("data", {}).get("text/markdown", "") for o in cell.get("outputs", ())]
-    return "\n\n".join("".join(text) for text in shown).strip()
 
 
 def _opening(text: str) -> tuple[str, str]:

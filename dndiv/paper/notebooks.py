@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -94,6 +95,9 @@ def execute(source: Path, preset: str, device: str) -> int:
         for name in ("papermill", "execution"):  # they hold paths of this machine, and times
             part["metadata"].pop(name, None)
     book["metadata"]["dndiv"] = {"preset": preset, "tables": of}
+    if said := answer(book["cells"]):  # before the code, which not every viewer collapses
+        top = {"cell_type": "markdown", "id": "answer", "metadata": {}, "source": said}
+        book["cells"].insert(1, top)
     _write(book, failed)
     os.replace(failed, target)
     seconds = time.perf_counter() - started
@@ -104,6 +108,26 @@ def execute(source: Path, preset: str, device: str) -> int:
 def _run_of(cell: dict) -> dict:
     """What papermill says of the run of a cell: its status, and when it was started."""
     return cell["metadata"].get("papermill", {})
+
+
+def words(cell: dict) -> str:
+    """What a cell says: its text, or the Markdown that it has put out."""
+    if cell["cell_type"] == "markdown":
+        return "".join(cell["source"])
+    shown = [o.get("data", {}).get("text/markdown", "") for o in cell.get("outputs", ())]
+    return "\n\n".join("".join(text) for text in shown).strip()
+
+
+def answer(cells: list[dict]) -> str:
+    """What a notebook answers: what the code below its heading "In short" has put out."""
+    found, heading = [], ""
+    for cell in cells:
+        if cell["cell_type"] == "markdown":
+            titles = re.findall(r"^##+ (.*)", words(cell), flags=re.MULTILINE)
+            heading = titles[-1] if titles else heading
+        elif heading == "In short":
+            found.append(words(cell))
+    return "\n\n".join(filter(None, found))
 
 
 def promote(preset: str, target: Path) -> None:
