@@ -86,6 +86,11 @@ def test_the_answer_comes_before_the_code(name):
     )
 
 
+@pytest.mark.parametrize("name", BOOKS)
+def test_no_cell_is_long(name):
+    assert max(len("".join(c["source"]).splitlines()) for c in code_cells(BOOKS[name])) <= 15
+
+
 def nbval(folder, notebook):
     """nbval on a notebook, with the ``dndiv`` of ``folder``."""
     environment = os.environ | {"PYTHONPATH": str(folder)}

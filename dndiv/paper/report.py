@@ -322,8 +322,8 @@ def covers(coverage: pd.DataFrame) -> str:
         "How often intervals of 95 % hold the truth, in draws from the artifact's own networks of "
         "as many seeds as each comparison has, or of 10; and how many draws from networks without "
         "an effect have theirs above zero, and above the smallest effect of interest, which is "
-        f"called reproduced: {said}. It is worst where one or two networks in a hundred fail "
-        "to learn, for most draws have none of them. Fewer seeds, other final accuracies, the "
+        f"called reproduced: {said}. It is worst where one or two networks of many fail to "
+        "learn, for many draws have none of them. Fewer seeds, other final accuracies, the "
         "convolutional network, means over all settings, rank correlations and times were not "
         "simulated."
     )

@@ -6,7 +6,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 
-from dndiv.paper import effects, figures
+from dndiv.paper import effects, figures, outcomes
 from dndiv.paper.arms import Arm
 from dndiv.paper.design import ESCAPED
 from dndiv.paper.figures import drawing
@@ -89,7 +89,7 @@ def survival(times: pd.DataFrame, arms: list[str]) -> plt.Figure:
     drawn, where they do not equal "default"."""
     table = times.reset_index()
     plain = table.arm == "default"
-    technique = table.arm.map({arm: bool(Arm.parse(arm).technique) for arm in table.arm.unique()})
+    technique = outcomes.technique_of(table.arm) != ""
     kinds = {"with techniques": plain | technique, "from other starts": plain | ~technique}
     table = pd.concat({kind: table[rows] for kind, rows in kinds.items()}, names=["kind"])
     table = table[table.arm.isin(arms)].reset_index("kind")

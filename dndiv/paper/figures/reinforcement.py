@@ -45,9 +45,8 @@ def _changes(maps: dict, rows: list[str], columns: list[str], across: int):
     """
     maps = {heading: (np.log1p(colors), texts) for heading, (colors, texts) in maps.items()}
     sizes = np.abs(np.concatenate([np.ravel(colors) for colors, _ in maps.values()]))
-    changed = sizes[sizes > 0]
-    largest = changed.max(initial=0.01)
-    half = min(float(np.quantile(changed, 0.95)) if len(changed) else largest, figures.CLEAR)
+    changed = sizes[sizes > 0] if (sizes > 0).any() else [0.01]
+    largest, half = max(changed), min(float(np.quantile(changed, 0.95)), figures.CLEAR)
     look = {"cmap": figures.DIVERGING, "vmin": -half, "vmax": half}
     figure, axes = figures.heat_maps(maps, rows, columns, across, **look)
     look = {"extend": "both" if half < largest else "neither"}
