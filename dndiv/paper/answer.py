@@ -249,8 +249,8 @@ def starts(
 (SGD / Adam): changes of accuracy against PyTorch's default, from the lowest to the highest \
 setting, for the start that was first of {len(design.LEADERS)} on other seeds; in brackets, in how \
 many settings the 95 % interval lies above {share(report.INTEREST)}, or below \
--{share(report.INTEREST)}, and the number of seeds. Bold where it is above in half of them; where it \
-is not, PyTorch's default stays.
+-{share(report.INTEREST)}, and the number of seeds. Bold where it is above in half of \
+them; where it is not, PyTorch's default stays.
 
 {report.markdown(lines)}"""
 
